@@ -155,13 +155,12 @@ class Section:
         if value is None:
             return None
         number: int | None = None
-        is_integer_text = isinstance(value, str) and _INTEGER_TEXT.fullmatch(value) is not None
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, str):
+            number = int(value) if _INTEGER_TEXT.fullmatch(value) else None
+        elif isinstance(value, float):
+            number = int(value) if value.is_integer() else None
+        elif isinstance(value, int) and not isinstance(value, bool):
             number = value
-        elif (isinstance(value, str) and is_integer_text) or (
-            isinstance(value, float) and value.is_integer()
-        ):
-            number = int(value)
         if number is None or not INT_MIN <= number <= INT_MAX:
             raise self.refused(key, "a whole number of at most 64 bits", value)
         return number

@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 from domain.config.byte_sizes import BYTES_MAX, BYTES_PER_MIB, format_bytes, parse_bytes
 from domain.config.fields import Section, check_at_least
-from domain.config.time_format import TIME_FORMAT_DEFAULT, check_time_format
 from domain.errors import BadRequest
+from domain.records.time_format import EPOCH_MS, check_time_format
 
 MODEL_MEMORY_LIMIT_MIB_DEFAULT: Final = 1024
 CATEGORIZATION_EXAMPLES_LIMIT_DEFAULT: Final = 4
@@ -47,7 +47,7 @@ class DataDescription(BaseModel):
 
     format: DataFormat = "xcontent"
     time_field: str = TIME_FIELD_DEFAULT
-    time_format: str = TIME_FORMAT_DEFAULT
+    time_format: str = EPOCH_MS
     field_delimiter: str | None = None
     quote_character: str | None = None
 
@@ -118,7 +118,9 @@ def read_data_description(section: Section) -> DataDescription:
     UnknownField
         If a value has the wrong JSON type, or the format is unknown (``json`` is).
     BadRequest
-        If a character is more than one, or the time format is invalid.
+        If a delimiter or quote is not a single character.
+    InvalidArgument
+        If the time format is neither an epoch nor a pattern that names a date.
     """
     data_format = section.choice("format", DATA_FORMATS) or "xcontent"
     time_format = section.text("time_format")
@@ -127,7 +129,7 @@ def read_data_description(section: Section) -> DataDescription:
     return DataDescription(
         format=data_format,
         time_field=section.name_text("time_field") or TIME_FIELD_DEFAULT,
-        time_format=TIME_FORMAT_DEFAULT if time_format is None else time_format,
+        time_format=EPOCH_MS if time_format is None else time_format,
         field_delimiter=_read_character(section, "field_delimiter"),
         quote_character=_read_character(section, "quote_character"),
     )
