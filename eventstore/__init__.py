@@ -1,3 +1,67 @@
-"""An append-only event log in SQL (SQLite, PostgreSQL) that knows nothing of jobs."""
+"""An append-only event log in SQL (SQLite, PostgreSQL) that knows nothing of jobs.
+
+Begin with `eventstore.store`. The names below are all that the application needs.
+"""
+
+from eventstore.codec import Codec
+from eventstore.errors import (
+    CheckpointMoved,
+    CodecError,
+    CommandIdReused,
+    ConnectionLost,
+    CopyRefused,
+    EventStoreError,
+    FencedOut,
+    InvalidEvent,
+    NestedTransaction,
+    OutcomeUnknown,
+    PayloadCorrupt,
+    PayloadMissing,
+    StorageError,
+    StoreBusy,
+    StoreFull,
+    UnknownStream,
+    WrongExpectedVersion,
+)
+from eventstore.events import ANY, NO_STREAM, AppendResult, Head, NewEvent, Payload, StoredEvent
+from eventstore.leases import Lease
+from eventstore.projections import Projection
+from eventstore.snapshots import Snapshot, SnapshotInfo
+from eventstore.store import EventStore
+from eventstore.verify import ChainReport
 
 OWNER = "marigraph"  # lets start-up notice that another distribution's ``eventstore`` was imported instead
+
+__all__ = [
+    "ANY",
+    "NO_STREAM",
+    "AppendResult",
+    "ChainReport",
+    "CheckpointMoved",
+    "Codec",
+    "CodecError",
+    "CommandIdReused",
+    "ConnectionLost",
+    "CopyRefused",
+    "EventStore",
+    "EventStoreError",
+    "FencedOut",
+    "Head",
+    "InvalidEvent",
+    "Lease",
+    "NestedTransaction",
+    "NewEvent",
+    "OutcomeUnknown",
+    "Payload",
+    "PayloadCorrupt",
+    "PayloadMissing",
+    "Projection",
+    "Snapshot",
+    "SnapshotInfo",
+    "StorageError",
+    "StoreBusy",
+    "StoreFull",
+    "StoredEvent",
+    "UnknownStream",
+    "WrongExpectedVersion",
+]

@@ -1,0 +1,325 @@
+"""The event store: append to streams, read them, and all that hangs on them; start reading here.
+
+An append is decided under the head row of its stream, made durable, and only then acknowledged; concurrent
+appends share commits (`eventstore.group_commit`). The SQL of the two databases lies in `eventstore.sqlite`
+and `eventstore.postgres`, snapshots, leases and checkpoints in modules of their names.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+
+from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy.engine import URL
+
+from eventstore import checkpoints, snapshots
+from eventstore.appending import AppendRequest, check_name
+from eventstore.backend import Backend, CommitStats
+from eventstore.errors import OutcomeUnknown, PayloadCorrupt, PayloadMissing
+from eventstore.events import PAGE, PAGE_MAX, AppendResult, Head, NewEvent, Payload, StoredEvent
+from eventstore.group_commit import GroupCommit
+from eventstore.leases import Leases
+from eventstore.snapshots import Snapshot
+from eventstore.tables import payloads, streams
+from eventstore.urls import is_sqlite, parse_url
+from eventstore.verify import ChainReport, verify_chain
+
+
+def now_microseconds() -> int:
+    """Return the time as the log keeps it: microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
+
+
+class EventStore:
+    """An append-only log in SQLite or PostgreSQL; one object serves all threads of a process.
+
+    Open it by `connect`; the tables must be there (`marigraph.schema` makes them).
+    """
+
+    def __init__(self, url: URL, backend: Backend, clock: Callable[[], int]) -> None:
+        self.url = url
+        self.clock = clock
+        self.backend = backend
+        self.leases = Leases(backend, clock)
+        self.n_snapshots_discarded = 0  # corrupt ones that were skipped; a replay storm looks like an outage
+        self._group = GroupCommit(backend.write)
+
+    @classmethod
+    def connect(cls, url: str | URL, *, clock: Callable[[], int] = now_microseconds) -> EventStore:
+        """Open a store.
+
+        Parameters
+        ----------
+        url : str
+            A path, ``sqlite:///FILE``, ``sqlite://`` (in memory) or ``postgresql://...``.
+        clock : callable
+            Gives microseconds since 1970; `recorded_at` comes from it.
+        """
+        parsed = parse_url(url)
+        # Imported here: a process uses one database, and each driver costs start-up time.
+        if is_sqlite(parsed):
+            from eventstore.sqlite import SqliteBackend
+
+            return cls(parsed, SqliteBackend(parsed, clock), clock)
+        from eventstore.postgres import PostgresBackend
+
+        return cls(parsed, PostgresBackend(parsed, clock), clock)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.backend.close()
+
+    def __enter__(self) -> EventStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def dialect(self) -> str:
+        """``sqlite`` or ``postgresql``."""
+        return self.backend.dialect
+
+    @property
+    def engine(self) -> Engine:
+        """SQLAlchemy's engine, for queries; on SQLite its connections cannot write (see `transaction`)."""
+        return self.backend.engine
+
+    @property
+    def stats(self) -> CommitStats:
+        """Commits and appends since the store was opened."""
+        return self.backend.stats
+
+    # Appending
+
+    def append(  # noqa: PLR0913 - the columns that come with an append
+        self,
+        stream: str,
+        events: Sequence[NewEvent],
+        expected_version: int,
+        command_id: str | None = None,
+        *,
+        actor: str | None = None,
+        request_id: str | None = None,
+        cause: str | None = None,
+        epoch: int | None = None,
+    ) -> AppendResult:
+        """Append events to a stream, all or none; when it returns they are durable.
+
+        Parameters
+        ----------
+        expected_version : int
+            The version that the stream must be at, `NO_STREAM` (0) or `ANY` (-1).
+        command_id : str, optional
+            Makes a retry harmless: the same events under the same id give the first result and write nothing.
+        actor, request_id, cause : str, optional
+            Who, in which request, because of what; stored and hashed with each event.
+        epoch : int, optional
+            The appender's lease; refused when a newer owner holds the stream. None for those who own nothing.
+
+        Raises
+        ------
+        WrongExpectedVersion, FencedOut, CommandIdReused
+            Nothing was written.
+        StorageError
+            Nothing was written either, but for `OutcomeUnknown`.
+        """
+        request = AppendRequest(
+            stream,
+            events,
+            expected_version,
+            command_id=command_id,
+            actor=actor,
+            request_id=request_id,
+            cause=cause,
+            epoch=epoch,
+        )
+        self.backend.check_thread()
+        self._group.submit(request)
+        if request.error is not None:
+            try:
+                raise request.error
+            finally:
+                request.error = None  # no cycle of error, traceback and frame
+        if request.result is None:
+            msg = f"the append to {stream!r} ended without an outcome"
+            raise OutcomeUnknown(msg)
+        return request.result
+
+    def find_command(self, stream: str, command_id: str) -> AppendResult | None:
+        """Return where the events of a command lie, or None when it was never stored."""
+        stored = self.backend.find_command(stream, command_id)
+        if stored is None:
+            return None
+        return AppendResult(
+            stream, stored.first_version, stored.last_version, stored.last_position, is_repeated=True
+        )
+
+    # Reading
+
+    def read_stream(self, stream: str, after_version: int = 0, limit: int = PAGE) -> list[StoredEvent]:
+        """Return up to `limit` (at most `PAGE_MAX`) events of a stream after a version."""
+        return self.backend.read_stream(stream, after_version, min(limit, PAGE_MAX))
+
+    def iter_stream(
+        self, stream: str, after_version: int = 0, to_version: int | None = None, page: int = PAGE_MAX
+    ) -> Iterator[StoredEvent]:
+        """Yield the events of a stream, page by page; no transaction stays open between pages."""
+        while True:
+            limit = page if to_version is None else min(page, to_version - after_version)
+            events = self.read_stream(stream, after_version, limit) if limit > 0 else []
+            yield from events
+            if len(events) < limit or not events:
+                return
+            after_version = events[-1].version
+
+    def read_all(self, after_position: int = 0, limit: int = PAGE) -> list[StoredEvent]:
+        """Return up to `limit` (at most `PAGE_MAX`) events of the whole log after a position.
+
+        Positions rise but have gaps. None that comes later lies before one that was seen.
+        """
+        return self.backend.read_all(after_position, min(limit, PAGE_MAX))
+
+    def head(self, stream: str) -> Head | None:
+        """Return the end of a stream, or None when it has no row."""
+        query = select(streams.c.version, streams.c.head_hash, streams.c.fence).where(
+            streams.c.name == stream
+        )
+        with self.reading() as connection:
+            row = connection.execute(query).first()
+        return Head(*row) if row is not None else None
+
+    def list_streams(self, prefix: str = "") -> list[str]:
+        """Return the names of the streams that have events and begin with `prefix`, sorted."""
+        query = (
+            select(streams.c.name)
+            .where(streams.c.name.startswith(prefix, autoescape=True), streams.c.version > 0)
+            .order_by(streams.c.id)
+        )
+        with self.reading() as connection:
+            names = list(connection.scalars(query))
+        return sorted(name for name in names if name.startswith(prefix))  # LIKE of SQLite ignores case
+
+    # Payloads
+
+    def read_payload(self, stream: str, digest: bytes) -> Payload:
+        """Return a payload whose bytes fit its digest.
+
+        Raises
+        ------
+        PayloadMissing, PayloadCorrupt
+        """
+        found = self.backend.read_payload(stream, digest)
+        if found is None:
+            raise PayloadMissing(stream, digest)
+        payload = Payload(*found)
+        if payload.digest != digest:
+            raise PayloadCorrupt(stream, digest, payload.digest)
+        return payload
+
+    def delete_payloads(self, stream: str, digests: Sequence[bytes] | None = None) -> int:
+        """Drop payloads of a stream, all or those named; events and their digests stay. Returns how many."""
+        stream_id = select(streams.c.id).where(streams.c.name == stream).scalar_subquery()
+        statement = delete(payloads).where(payloads.c.stream_id == stream_id)
+        with self.transaction() as connection:
+            if digests is None:
+                return connection.execute(statement).rowcount
+            return sum(
+                connection.execute(statement.where(payloads.c.digest == digest)).rowcount
+                for digest in digests
+            )
+
+    # Transactions of projections
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """Return a context manager giving a SQLAlchemy connection in a write transaction.
+
+        It commits at the end and rolls back on an exception. On SQLite it holds the writer (BEGIN
+        IMMEDIATE), so keep it short. Inside it this thread cannot append nor open another: that
+        raises `NestedTransaction`.
+        """
+        return self.backend.transaction()
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """Return a context manager giving a SQLAlchemy connection to read from; keep it short too."""
+        return self.backend.reading()
+
+    def read_checkpoint(self, subscriber: str, conn: Connection | None = None) -> int:
+        """Return the position a subscriber has reached, 0 when it has none."""
+        if conn is not None:
+            return checkpoints.read(conn, subscriber)
+        with self.reading() as connection:
+            return checkpoints.read(connection, subscriber)
+
+    def write_checkpoint(self, conn: Connection, subscriber: str, old: int, new: int, epoch: int = 0) -> None:
+        """Move a checkpoint from `old` to `new` in the transaction of the rows it stands for.
+
+        Raises
+        ------
+        CheckpointMoved
+            It is not at `old`, or a writer of a later epoch has it.
+        """
+        checkpoints.write(conn, checkpoints.Move(subscriber, old, new, epoch), self.clock())
+
+    def reset_checkpoint(self, conn: Connection, subscriber: str) -> None:
+        """Forget a checkpoint, before its rows are built anew."""
+        checkpoints.reset(conn, subscriber)
+
+    # Snapshots
+
+    def save_snapshot(  # noqa: PLR0913 - the columns of the table
+        self,
+        stream: str,
+        version: int,
+        state_schema: str,
+        body: bytes,
+        *,
+        codec: str = "",
+        conn: Connection | None = None,
+    ) -> Snapshot:
+        """Store the state of a stream as of a version, replacing one of the same key."""
+        check_name("state schema", state_schema)
+        snapshot = Snapshot.of(stream, version, state_schema, body, codec=codec, created_at=self.clock())
+        if conn is not None:
+            snapshots.save(conn, snapshot)
+        else:
+            with self.transaction() as connection:
+                snapshots.save(connection, snapshot)
+        return snapshot
+
+    def load_snapshot(
+        self, stream: str, state_schema: str, *, at_version: int | None = None, not_after: int | None = None
+    ) -> Snapshot | None:
+        """Return the newest intact snapshot of a schema (at exactly, or not after, a version), or None.
+
+        Corrupt ones are skipped with a warning and counted in `n_snapshots_discarded`.
+        """
+        with self.reading() as connection:
+            found, n_discarded = snapshots.load(
+                connection, stream, state_schema, at_version=at_version, not_after=not_after
+            )
+        self.n_snapshots_discarded += n_discarded
+        return found
+
+    def list_snapshots(self, stream: str, state_schema: str | None = None) -> list[snapshots.SnapshotInfo]:
+        """Return the snapshots of a stream (of one schema) without their bodies, oldest first."""
+        with self.reading() as connection:
+            return snapshots.list_some(connection, stream, state_schema)
+
+    def delete_snapshot(self, stream: str, version: int, state_schema: str) -> bool:
+        """Delete one snapshot; False when there was none."""
+        with self.transaction() as connection:
+            return snapshots.delete_some(connection, stream, version, state_schema) > 0
+
+    def delete_snapshots(self, stream: str) -> int:
+        """Delete all snapshots of a stream; returns how many."""
+        with self.transaction() as connection:
+            return snapshots.delete_some(connection, stream, None, None)
+
+    # Proof
+
+    def verify_chain(self, stream: str | None = None) -> ChainReport:
+        """Check every hash, head and payload of a stream or of the whole log."""
+        return verify_chain(self, stream)
