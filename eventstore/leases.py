@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, literal, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, case, cast, func, literal, or_, select, update
 
 from eventstore.appending import check_name
 from eventstore.backend import Backend
@@ -40,32 +40,27 @@ class Leases:
     def acquire(
         self, resource: str, owner: str, ttl: float, *, replaces: str | None = None, is_stream: bool = True
     ) -> Lease | None:
-        """Take a lease for `ttl` seconds if it is free, expired, one's own or a dead owner's; else None.
-
-        Parameters
-        ----------
-        replaces : str, optional
-            An owner known to be dead, whose lease is taken over at once.
-        is_stream : bool
-            The resource is a stream's name: its fence rises to the new epoch in the same
-            transaction, so that the owner before can no longer append. The stream need not
-            exist yet.
-        """
+        """See `EventStore.acquire`."""
         check_name("lease resource", resource)
         check_name("lease owner", owner)
         columns = leases.c
         with self._backend.transaction() as connection:
             clock = self._clock(connection)
+            fence = _lock_fence(connection, resource) if is_stream else 0
             is_free = or_(columns.expires_at < clock, columns.owner == owner)
             if replaces is not None:
                 is_free = or_(is_free, columns.owner == replaces)
             until = clock + _microseconds(ttl)
             row = connection.execute(
                 insert(connection, leases)
-                .values(resource=resource, owner=owner, epoch=1, expires_at=until)
+                .values(resource=resource, owner=owner, epoch=fence + 1, expires_at=until)
                 .on_conflict_do_update(
                     index_elements=[columns.resource],
-                    set_={"owner": owner, "epoch": columns.epoch + 1, "expires_at": until},
+                    set_={
+                        "owner": owner,
+                        "epoch": case((columns.epoch < fence, fence), else_=columns.epoch) + 1,
+                        "expires_at": until,
+                    },
                     where=is_free,
                 )
                 .returning(columns.epoch, columns.expires_at)
@@ -110,18 +105,20 @@ class Leases:
         return cast(func.extract("epoch", func.clock_timestamp()) * 1_000_000, BigInteger)
 
 
+def _lock_fence(connection: Connection, stream: str) -> int:
+    """Return the stream's fence, its head row locked, so that an epoch can be drawn above it."""
+    query = select(streams.c.fence).where(streams.c.name == stream).with_for_update()
+    return connection.scalar(query) or 0
+
+
 def _raise_fence(connection: Connection, lease: Lease) -> None:
-    moved = connection.execute(
-        update(streams)
-        .where(streams.c.name == lease.resource, streams.c.fence <= lease.epoch)
-        .values(fence=lease.epoch)
-    ).rowcount
-    if not moved:
-        connection.execute(
-            insert(connection, streams)
-            .values(name=lease.resource, version=0, head_hash=GENESIS, recorded_at=0, fence=lease.epoch)
-            .on_conflict_do_update(index_elements=[streams.c.name], set_={"fence": lease.epoch})
+    connection.execute(
+        insert(connection, streams)
+        .values(name=lease.resource, version=0, head_hash=GENESIS, recorded_at=0, fence=lease.epoch)
+        .on_conflict_do_update(
+            index_elements=[streams.c.name], set_={"fence": lease.epoch}, where=streams.c.fence < lease.epoch
         )
+    )
 
 
 def _is_mine(lease: Lease) -> tuple[ColumnElement[bool], ...]:

@@ -20,7 +20,7 @@ from eventstore.backend import Backend, CommitStats
 from eventstore.errors import OutcomeUnknown, PayloadCorrupt, PayloadMissing
 from eventstore.events import PAGE, PAGE_MAX, AppendResult, Head, NewEvent, Payload, StoredEvent
 from eventstore.group_commit import GroupCommit
-from eventstore.leases import Leases
+from eventstore.leases import Lease, Leases
 from eventstore.snapshots import Snapshot
 from eventstore.tables import payloads, streams
 from eventstore.urls import is_sqlite, parse_url
@@ -42,7 +42,7 @@ class EventStore:
         self.url = url
         self.clock = clock
         self.backend = backend
-        self.leases = Leases(backend, clock)
+        self._leases = Leases(backend, clock)
         self.n_snapshots_discarded = 0  # corrupt ones that were skipped; a replay storm looks like an outage
         self._group = GroupCommit(backend.write)
 
@@ -308,15 +308,41 @@ class EventStore:
         with self.reading() as connection:
             return snapshots.list_some(connection, stream, state_schema)
 
-    def delete_snapshot(self, stream: str, version: int, state_schema: str) -> bool:
-        """Delete one snapshot; False when there was none."""
+    def delete_snapshots(
+        self, stream: str, *, version: int | None = None, state_schema: str | None = None
+    ) -> int:
+        """Delete snapshots of a stream, all or those of a version or schema; returns how many."""
         with self.transaction() as connection:
-            return snapshots.delete_some(connection, stream, version, state_schema) > 0
+            return snapshots.delete_some(connection, stream, version, state_schema)
 
-    def delete_snapshots(self, stream: str) -> int:
-        """Delete all snapshots of a stream; returns how many."""
-        with self.transaction() as connection:
-            return snapshots.delete_some(connection, stream, None, None)
+    # Leases
+
+    def acquire(
+        self, resource: str, owner: str, ttl: float, *, replaces: str | None = None, is_stream: bool = True
+    ) -> Lease | None:
+        """Take a lease for `ttl` seconds if it is free, expired, one's own or a dead owner's; else None.
+
+        Parameters
+        ----------
+        replaces : str, optional
+            An owner known to be dead, whose lease is taken over at once.
+        is_stream : bool
+            The resource is a stream's name: its fence rises to the new epoch in the same transaction, so that
+            the owner before can no longer append. The stream need not exist yet.
+        """
+        return self._leases.acquire(resource, owner, ttl, replaces=replaces, is_stream=is_stream)
+
+    def holder(self, resource: str) -> Lease | None:
+        """Return the lease of who acquired a resource last and never released it; it may have expired."""
+        return self._leases.holder(resource)
+
+    def renew(self, lease: Lease, ttl: float) -> Lease | None:
+        """Extend a lease by `ttl` seconds from now; None when it was released or another owner has it."""
+        return self._leases.renew(lease, ttl)
+
+    def release(self, lease: Lease) -> bool:
+        """End a lease; False when it was lost already."""
+        return self._leases.release(lease)
 
     # Proof
 
