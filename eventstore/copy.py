@@ -1,9 +1,9 @@
 """Copies a whole log into an empty database of either kind, and proves that the copy equals its source.
 
-Ids, versions, positions and hashes stay as they are. The copy is one transaction: broken off, it leaves the target
-empty. It is taken from one consistent view of the source, which may be written to meanwhile. Checkpoints are not
-copied, since the rows they stand for are not: projections build theirs anew. Leases come as released, so that epochs
-go on rising.
+Ids, versions, positions and hashes stay as they are. The copy is one transaction: broken off, it leaves the
+target empty. It is taken from one consistent view of the source, which may be written to meanwhile.
+Checkpoints are not copied, since the rows they stand for are not: projections build theirs anew. Leases
+come as released, so that epochs go on rising.
 """
 
 from __future__ import annotations

@@ -72,13 +72,15 @@ class Leases:
                 _raise_fence(connection, lease)
             return lease
 
-    def holder(self, resource: str) -> Lease | None:
-        """Return the lease of who acquired a resource last and never released it; it may have expired."""
+    def holder(self, resource: str, *, is_running: bool) -> Lease | None:
+        """Return the lease that was not released; with `is_running` only one that has not expired either."""
         columns = leases.c
         query = select(columns.owner, columns.epoch, columns.expires_at).where(
             columns.resource == resource, columns.expires_at != RELEASED
         )
         with self._backend.reading() as connection:
+            if is_running:
+                query = query.where(columns.expires_at >= self._clock(connection))
             row = connection.execute(query).first()
         return Lease(resource, row.owner, row.epoch, row.expires_at) if row is not None else None
 

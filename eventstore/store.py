@@ -333,8 +333,12 @@ class EventStore:
         return self._leases.acquire(resource, owner, ttl, replaces=replaces, is_stream=is_stream)
 
     def holder(self, resource: str) -> Lease | None:
+        """Return the running lease of a resource, or None."""
+        return self._leases.holder(resource, is_running=True)
+
+    def last_holder(self, resource: str) -> Lease | None:
         """Return the lease of who acquired a resource last and never released it; it may have expired."""
-        return self._leases.holder(resource)
+        return self._leases.holder(resource, is_running=False)
 
     def renew(self, lease: Lease, ttl: float) -> Lease | None:
         """Extend a lease by `ttl` seconds from now; None when it was released or another owner has it."""
