@@ -114,10 +114,7 @@ def _find_cut_by_parity(data: bytes, csv_format: CsvFormat) -> int | None:
 
 def _find_cut_by_fields(data: bytes, csv_format: CsvFormat) -> int:
     """Go from field to field; one character stands for one byte, so that places are byte places."""
-    if csv_format.is_ascii:
-        text = data.decode("latin-1")
-    else:
-        text = data.decode("utf-8", "surrogateescape")
+    text = data.decode("latin-1") if csv_format.is_ascii else data.decode("utf-8", "surrogateescape")
     cut = 0
     for match in _field_expression(csv_format).finditer(text):
         if match[4] == "\n":
