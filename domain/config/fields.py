@@ -223,7 +223,7 @@ class Section:
             return None
         for item in items:
             if not isinstance(item, str):
-                raise self.refused(key, "an array of strings with", item)
+                raise self.refused(key, "only strings", item)
         return tuple(str(item) for item in items)
 
     def mapping(self, key: str) -> dict[str, object] | None:
