@@ -51,13 +51,13 @@ class CsvHeader:
         """
         by_name = {name: place for place, name in enumerate(self.names)}
         if schema.time_field not in by_name:
-            shown = ", ".join(self.names)[:200]
+            shown = "".join(char if char.isprintable() else "?" for char in ", ".join(self.names)[:200])
             reason = f"The header has no time field '{schema.time_field}'; it names: {shown}"
             raise ParseError(reason)
         return {name: by_name[name] for name in schema.field_names if name in by_name}
 
 
-def read_csv(data: bytes, schema: RecordSchema, header: CsvHeader) -> RecordBatch:
+def read_csv(data: bytes, schema: RecordSchema, header: CsvHeader, *, extra_bytes: int = 0) -> RecordBatch:
     """Read whole records, without the header.
 
     Parameters
@@ -66,6 +66,8 @@ def read_csv(data: bytes, schema: RecordSchema, header: CsvHeader) -> RecordBatc
         Lines as UTF-8 (what is no UTF-8 becomes U+FFFD); cut, if at all, where `find_csv_cut` says.
     schema : RecordSchema
     header : CsvHeader
+    extra_bytes : int
+        Bytes of input that are no record (the header's), to be counted with these.
 
     Raises
     ------
@@ -92,7 +94,7 @@ def read_csv(data: bytes, schema: RecordSchema, header: CsvHeader) -> RecordBatc
         columns=columns,
         field_count=int(n_fields.sum()) - n,
         missing_field_count=missing,
-        input_bytes=len(data),
+        input_bytes=len(data) + extra_bytes,
     )
     return build_batch(schema, raw)
 

@@ -90,6 +90,8 @@ def find_json_cut(data: bytes) -> int:
     if cut > 1 and data.startswith(b"{") and data.count(b"\n", 0, cut) == data.count(b"}\n{", 0, cut) + 1:
         return cut
     end = 0
+    if b"}" not in data:
+        return end
     for piece in scan_records(data):
         if piece.is_whole or piece.end < len(data):
             end = piece.end
