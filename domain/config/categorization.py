@@ -3,6 +3,7 @@
 The checks need to know the detectors, because a category is used as the field ``mlcategory`` of one of them.
 """
 
+import copy
 import re
 import warnings
 from collections.abc import Sequence
@@ -73,7 +74,7 @@ def read_analyzer(section: Section, key: str) -> str | dict[str, object] | None:
         return value
     if isinstance(value, dict):
         Section(value, key, _ANALYZER_FIELDS)
-        return value
+        return copy.deepcopy(value)
     raise section.refused(key, "a name or an object", value)
 
 

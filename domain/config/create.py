@@ -135,11 +135,8 @@ def _build(
     check_body_id("job_id", job_id, body_id)
     own_id = job_id if job_id is not None else body_id
     analysis, data = _require_parts(parts)
-    check_detectors_differ(analysis.detectors)
-    check_time_field(data.time_field, analysis)
-    check_persist_interval(values.background_persist_interval)
-    for key in DAY_FIELDS:
-        check_days(key, days[key])
+    _check_parts_fit(analysis, data)
+    _check_values(values, days)
     if own_id is not None or is_id_needed:
         check_job_id(own_id or "")
     check_groups(values.groups, own_id)
@@ -212,6 +209,17 @@ def _require_parts(parts: _Parts) -> tuple[AnalysisConfig, DataDescription]:
         reason = "A data_description must be set"
         raise InvalidArgument(reason)
     return parts.analysis, parts.data
+
+
+def _check_parts_fit(analysis: AnalysisConfig, data: DataDescription) -> None:
+    check_detectors_differ(analysis.detectors)
+    check_time_field(data.time_field, analysis)
+
+
+def _check_values(values: _Values, days: dict[str, int | None]) -> None:
+    check_persist_interval(values.background_persist_interval)
+    for key in DAY_FIELDS:
+        check_days(key, days[key])
 
 
 def _check_server_fields(section: Section) -> None:

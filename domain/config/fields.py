@@ -56,8 +56,10 @@ def check_json(body: object, section: str) -> None:
 
 def _check_leaf(value: object, section: str) -> None:
     if isinstance(value, str):
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise malformed(section, "a string holds half of a surrogate pair")
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise malformed(section, "a string holds half of a surrogate pair") from None
     elif isinstance(value, bool) or value is None:
         return
     elif isinstance(value, int):

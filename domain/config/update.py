@@ -71,8 +71,7 @@ def update_job_config(
     """
     section = body_section(body, "job_update", UPDATE_FIELDS)
     changes = _read_plain(section)
-    if "groups" in changes:
-        check_groups(_read_groups(section), config.job_id)
+    check_groups(_read_groups(section), config.job_id)
     limits_section = section.section("analysis_limits", LIMITS_FIELDS)
     if limits_section is not None:
         limits = read_limits(
