@@ -237,6 +237,5 @@ def _unreadable(param: str, text: str | int) -> ParseError:
     else:
         shown = str(text)[:_TEXT_LENGTH_MAX]
     return ParseError(
-        f"Query param [{param}] with value [{shown}] cannot be parsed as a date or "
-        "converted to a number (epoch)."
+        f"Query param [{param}] with value [{shown}] cannot be parsed as a date or converted to a number (epoch)."
     )

@@ -83,11 +83,7 @@ def ensure_ready(url: str | URL) -> None:
         )
         raise SchemaError(msg)
     if not is_sqlite(parsed):
-        state = (
-            "has no tables yet"
-            if current is None
-            else f"is at revision {current}, older than {HEAD_REVISION}"
-        )
+        state = "has no tables yet" if current is None else f"is at revision {current}, older than {HEAD_REVISION}"
         msg = f"the database {_show(parsed)} {state}; run `marigraph --db {_show(parsed)} db upgrade`"
         raise SchemaError(msg)
     upgrade(parsed)

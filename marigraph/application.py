@@ -1,0 +1,153 @@
+"""The application of one process: the store, the jobs, and the runners of the jobs that this process owns.
+
+Handlers (``marigraph/handlers.py``) and queries (``marigraph/queries.py``) are functions over it; it is wired in
+``marigraph/bootstrap.py`` and nowhere else.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from domain.commands import ReassignJob
+from domain.errors import Conflict
+from eventstore import CheckpointMoved, Codec, EventStore, EventStoreError, Lease, Projection
+from marigraph.codec import stream_of
+from marigraph.context import Context
+from marigraph.jobs import PROJECTION, Jobs
+from marigraph.ownership import Owner, new_owner
+from marigraph.runner import Runner
+from marigraph.settings import Settings
+from marigraph.writing import Visitor, carry_out
+
+log = logging.getLogger(__name__)
+
+OWN_POLL_SECONDS = 0.05
+"""Between two looks at a lease that another owner holds."""
+
+RENEWALS_PER_LEASE = 3
+"""A lease is renewed after this part of its life, so that two renewals may fail before it runs out."""
+
+
+class Application:
+    """Everything one process needs to carry out commands and answer queries."""
+
+    def __init__(self, store: EventStore, codec: Codec, settings: Settings, now_ms: Callable[[], int]) -> None:
+        self.store = store
+        self.codec = codec
+        self.settings = settings
+        self.now_ms = now_ms
+        self.jobs = Jobs(store, codec)
+        self.owner = str(new_owner())
+        self._projection = Projection(PROJECTION, self.jobs.project, self.jobs.clear)
+        self._runners: dict[str, Runner] = {}
+        self._guard = threading.RLock()
+        self._stopped = threading.Event()
+        self._keeper: threading.Thread | None = None
+
+    # -------------------------------------------------------------------------------------------------- ownership
+
+    def visitor(self, job_id: str) -> Visitor:
+        """Return a writer for commands that need no model."""
+        return Visitor(self.store, self.jobs, self.jobs.load(job_id))
+
+    def runner(self, job_id: str, context: Context, timeout_seconds: float = 0.0) -> Runner | None:
+        """Return the runner of a job, becoming its owner if it is free; None if another owner keeps it.
+
+        Parameters
+        ----------
+        job_id : str
+        context : Context
+            On whose order, should the job have to be taken over from a dead owner.
+        timeout_seconds : float
+            How long to wait for an owner that is alive.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            with self._guard:
+                runner = self._runners.get(job_id) or self._take(job_id, context)
+            if runner is not None or time.monotonic() >= deadline:
+                return runner
+            time.sleep(OWN_POLL_SECONDS)
+
+    def own(self, job_id: str, context: Context, timeout_seconds: float = 0.0) -> Runner:
+        """Return the runner of a job; Conflict if another owner keeps it beyond the timeout."""
+        runner = self.runner(job_id, context, timeout_seconds)
+        if runner is None:
+            holder = self.store.holder(stream_of(job_id))
+            msg = (
+                f"job [{job_id}] is run by another process ({holder.owner if holder else 'unknown'}); "
+                "try again when it has finished, or give a longer timeout"
+            )
+            raise Conflict(msg)
+        return runner
+
+    def release(self, job_id: str) -> None:
+        """Let go of a job, storing its state first if a replay would be costly."""
+        with self._guard:
+            runner = self._runners.pop(job_id, None)
+        if runner is not None:
+            try:
+                runner.save_if_costly()
+            finally:
+                self.store.release(runner.lease)
+
+    def _take(self, job_id: str, context: Context) -> Runner | None:
+        stream = stream_of(job_id)
+        previous = self.store.last_holder(stream)
+        owner = Owner.parse(previous.owner) if previous else None
+        dead = previous.owner if previous and owner and owner.is_dead() else None
+        lease = self.store.acquire(stream, self.owner, self.settings.lease_seconds, replaces=dead)
+        if lease is None:
+            return None
+        runner = Runner(self.store, self.codec, self.jobs.load(job_id), lease)
+        self._runners[job_id] = runner
+        if previous is not None and previous.owner != self.owner and runner.job.exists:
+            self._record_takeover(runner, previous, context)
+        self._keep_leases()
+        return runner
+
+    def _record_takeover(self, runner: Runner, previous: Lease, context: Context) -> None:
+        command = ReassignJob(owner=self.owner, previous_owner=previous.owner, epoch=runner.lease.epoch)
+        carry_out(runner, lambda _job: command, context)
+
+    def _keep_leases(self) -> None:
+        if self._keeper is None:
+            self._keeper = threading.Thread(target=self._renew_leases, name="leases", daemon=True)
+            self._keeper.start()
+
+    def _renew_leases(self) -> None:
+        while not self._stopped.wait(self.settings.lease_seconds / RENEWALS_PER_LEASE):
+            with self._guard:
+                leases = [runner.lease for runner in self._runners.values()]
+            for lease in leases:
+                try:
+                    self.store.renew(lease, self.settings.lease_seconds)
+                except EventStoreError as error:  # the fence keeps us safe; the next round tries again
+                    log.warning("the lease of %s was not renewed: %s", lease.resource, error)
+
+    # ------------------------------------------------------------------------------------------------ read models
+
+    def project(self) -> None:
+        """Bring the read model of the jobs up to the head of the log."""
+        try:
+            self._projection.catch_up(self.store)
+        except CheckpointMoved:
+            log.debug("another process is projecting the same events")
+
+    def rebuild_jobs(self) -> None:
+        """Drop the read model of the jobs and fold it anew from the log."""
+        self._projection.rebuild(self.store)
+
+    # -------------------------------------------------------------------------------------------------------- end
+
+    def close(self) -> None:
+        """Let go of all jobs and of the database."""
+        self._stopped.set()
+        try:
+            for job_id in list(self._runners):
+                self.release(job_id)
+        finally:
+            if self._keeper is not None:
+                self._keeper.join()
+            self.store.close()

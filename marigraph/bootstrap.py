@@ -1,0 +1,28 @@
+"""The only place where objects are wired; nothing is built at import."""
+
+import time
+from collections.abc import Callable
+
+from eventstore import EventStore
+from marigraph.application import Application
+from marigraph.codec import build_codec
+from marigraph.schema import ensure_ready
+from marigraph.settings import Settings
+
+
+def system_clock_ms() -> int:
+    """Return the time of day in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def bootstrap(settings: Settings, now_ms: Callable[[], int] = system_clock_ms) -> Application:
+    """Build the application on a database whose schema is ready.
+
+    Raises
+    ------
+    SchemaError
+        The database has an older or newer schema than this program and is not ours to change.
+    """
+    ensure_ready(settings.database)
+    codec = build_codec()
+    return Application(EventStore.connect(settings.database), codec, settings, now_ms)

@@ -1,0 +1,92 @@
+"""``marigraph db ...``: the database itself: its schema, copies and backups."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from marigraph import schema
+from marigraph.cli.output import print_json, say
+from marigraph.cli.progress import working
+from marigraph.cli.session import Json, session_of
+
+app = typer.Typer(no_args_is_help=True, help="Upgrade, check, back up and copy the database.")
+
+CHECK_FAILED = 1
+
+
+@app.command()
+def upgrade(context: typer.Context, as_json: Json = False) -> None:
+    """Bring the schema to this program's revision; an SQLite file is backed up first."""
+    url = session_of(context).settings.database
+    saved = schema.upgrade(url)
+    if as_json:
+        print_json({"revision": schema.HEAD_REVISION, "backup": str(saved) if saved else None})
+        return
+    if saved is not None:
+        say(f"the database as it was is kept in {saved}")
+    say(f"schema is at revision {schema.HEAD_REVISION}")
+
+
+@app.command()
+def current(context: typer.Context, as_json: Json = False) -> None:
+    """Print the revision of the schema."""
+    found = schema.current_revision(session_of(context).settings.database)
+    if as_json:
+        print_json({"revision": found, "expected": schema.HEAD_REVISION})
+    else:
+        say(f"{found or 'no schema yet'} (this program expects {schema.HEAD_REVISION})")
+
+
+@app.command()
+def check(context: typer.Context, as_json: Json = False) -> None:
+    """Check that the schema is complete and that every hash chain holds; exit code 1 if not."""
+    url = session_of(context).settings.database
+    found = schema.current_revision(url)
+    problems = []
+    if found != schema.HEAD_REVISION:
+        problems.append(f"schema is at revision {found}, expected {schema.HEAD_REVISION}; run `marigraph db upgrade`")
+    else:
+        problems += [f"schema drift: {diff}" for diff in schema.find_drift(url)]
+        from eventstore import EventStore  # only a database of the right schema can be opened
+
+        with EventStore.connect(url) as store:
+            report = store.verify_chain()
+        if report.first_bad is not None:
+            bad = report.first_bad
+            problems.append(f"{bad.stream}, version {bad.version}: {bad.what}")
+    if as_json:
+        print_json({"ok": not problems, "problems": problems})
+    else:
+        for problem in problems:
+            say(problem)
+        say("the database does not hold" if problems else "schema and log are intact")
+    if problems:
+        raise typer.Exit(CHECK_FAILED)
+
+
+@app.command(epilog="Example: `marigraph db backup /backups/marigraph-today.db`")
+def backup(
+    context: typer.Context, target: Annotated[Path, typer.Argument(help="File to write; must not exist.")]
+) -> None:
+    """Copy an SQLite database to a file while it is in use."""
+    saved = schema.backup(session_of(context).settings.database, target)
+    say(f"backed up to {saved}")
+
+
+@app.command(epilog="Example: `marigraph --db marigraph.db db copy postgresql://host/marigraph`")
+def copy(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(help="Database to copy to: a file or URL; its log must be empty.")],
+    as_json: Json = False,
+) -> None:
+    """Copy the whole log to another database, keeping versions and hashes, verify it, and rebuild the results."""
+    from marigraph.copying import copy_database  # loads with the model only when asked for
+
+    source = session_of(context).settings.database
+    with working("copying", total=None, unit="events") as advance:
+        report = copy_database(source, target, session_of(context).context, lambda n: advance(0, n))
+    if as_json:
+        print_json(report)
+    else:
+        say(f"copied and verified {report['events']:,} events of {report['streams']:,} streams to {target}")

@@ -1,0 +1,206 @@
+"""``marigraph job ...``: the life of a job, from its creation to its deletion."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from domain.config import parse_duration_seconds
+from domain.errors import ParseError
+from marigraph import handlers, queries
+from marigraph.cli.output import moment, print_fields, print_json, print_table, say
+from marigraph.cli.session import JobId, Json, session_of
+
+app = typer.Typer(no_args_is_help=True, help="Create, open, flush, close, change and delete jobs.")
+
+Pattern = Annotated[str, typer.Argument(help="Id, group, pattern with * or comma list.", metavar="JOB")]
+Timeout = Annotated[str, typer.Option("--timeout", help="How long to wait at most, like 30s or 5m.")]
+BODY_BYTES_MAX = 16 * 1024 * 1024
+"""A configuration is never longer; guards against being handed a data file by mistake."""
+
+
+def read_body(path: Path) -> Any:
+    """Read a JSON body from a file, ``-`` for standard input; ParseError says what is wrong with it."""
+    name = "standard input" if str(path) == "-" else str(path)
+    if str(path) == "-":
+        text = sys.stdin.buffer.read(BODY_BYTES_MAX + 1)
+    else:
+        with path.open("rb") as file:
+            text = file.read(BODY_BYTES_MAX + 1)
+    if len(text) > BODY_BYTES_MAX:
+        msg = f"{name} is longer than {BODY_BYTES_MAX} bytes: that is no configuration"
+        raise ParseError(msg)
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        msg = f"{name} is not valid JSON: {error}"
+        raise ParseError(msg) from error
+
+
+@app.command(epilog="Example: `marigraph job create job.json`")
+def create(
+    context: typer.Context,
+    config: Annotated[Path, typer.Argument(help="JSON file with the configuration, - for standard input.")],
+    job_id: Annotated[str | None, typer.Option("--id", help="Id of the job, if the file has none.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Create a job from a configuration; it starts closed."""
+    session = session_of(context)
+    body = read_body(config)
+    with session.application() as application:
+        resource = handlers.create_job(application, job_id, body, session.context)
+    if as_json:
+        print_json(resource)
+    else:
+        say(f"created job {resource['job_id']}")
+
+
+@app.command()
+def show(context: typer.Context, job: Pattern, as_json: Json = False) -> None:
+    """Print the complete configuration of a job."""
+    with session_of(context).application() as application:
+        found = queries.get_jobs(application, job)
+    if as_json:
+        print_json(found)
+        return
+    for resource in found["jobs"]:
+        print_fields(resource)
+
+
+@app.command("list")
+def list_jobs(
+    context: typer.Context,
+    job: Annotated[str, typer.Argument(help="Id, group, pattern or comma list.", metavar="JOB")] = "_all",
+    as_json: Json = False,
+) -> None:
+    """List jobs with their state and how much data they have seen."""
+    with session_of(context).application() as application:
+        found = queries.get_jobs(application, job)
+        if as_json:
+            print_json(found)
+            return
+        statistics = queries.get_job_stats(application, job)["jobs"]
+    rows = [
+        (
+            config["job_id"],
+            stats["state"],
+            f"{stats['data_counts']['processed_record_count']:,}",
+            moment(stats["data_counts"].get("latest_record_timestamp")),
+            config.get("description", ""),
+        )
+        for config, stats in zip(found["jobs"], statistics, strict=True)
+    ]
+    print_table(("job", "state", "records", "latest record", "description"), rows, right=("records",))
+
+
+@app.command()
+def stats(
+    context: typer.Context,
+    job: Annotated[str, typer.Argument(help="Id, group, pattern or comma list.", metavar="JOB")] = "_all",
+    as_json: Json = False,
+) -> None:
+    """Print the statistics of jobs: data counts, model size, state."""
+    with session_of(context).application() as application:
+        found = queries.get_job_stats(application, job)
+    if as_json:
+        print_json(found)
+        return
+    for resource in found["jobs"]:
+        print_fields(resource)
+
+
+@app.command("open")
+def open_job(context: typer.Context, job: JobId, timeout: Timeout = "30m", as_json: Json = False) -> None:
+    """Open a job, so that it takes data; its newest model state is loaded."""
+    session = session_of(context)
+    seconds = parse_duration_seconds(timeout, "timeout")
+    with session.application() as application:
+        answer = handlers.open_job(application, job, session.context, seconds)
+    _answer(answer, f"opened job {job}", as_json)
+
+
+@app.command(epilog="Example: `marigraph job flush web --calc-interim --advance-time 2024-01-31T00:00:00Z`")
+def flush(
+    context: typer.Context,
+    job: JobId,
+    calc_interim: Annotated[
+        bool, typer.Option("--calc-interim", help="Compute interim results for the bucket in progress.")
+    ] = False,
+    start: Annotated[str | None, typer.Option("--start", help="First time of interim results.")] = None,
+    end: Annotated[str | None, typer.Option("--end", help="End of the interim results.")] = None,
+    advance_time: Annotated[
+        str | None,
+        typer.Option("--advance-time", help="No data before this time will come: finish its buckets."),
+    ] = None,
+    skip_time: Annotated[
+        str | None, typer.Option("--skip-time", help="Jump to this time without results or learning.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Analyse all posted data now; times are ISO 8601, epoch seconds (10 digits) or milliseconds."""
+    session = session_of(context)
+    parameters = {
+        "calc_interim": calc_interim,
+        "start": start,
+        "end": end,
+        "advance_time": advance_time,
+        "skip_time": skip_time,
+    }
+    with session.application() as application:
+        answer = handlers.flush_job(application, job, parameters, session.context)
+    end_ms = answer.get("last_finalized_bucket_end")
+    _answer(answer, f"flushed job {job}; results are final up to {moment(end_ms)}", as_json)
+
+
+@app.command()
+def close(
+    context: typer.Context,
+    job: Pattern,
+    force: Annotated[bool, typer.Option("--force", help="Close at once; needed for a failed job.")] = False,
+    timeout: Timeout = "30m",
+    as_json: Json = False,
+) -> None:
+    """Close jobs: results are finished and a snapshot is stored; results stay readable."""
+    session = session_of(context)
+    seconds = parse_duration_seconds(timeout, "timeout")
+    with session.application() as application:
+        answer = handlers.close_jobs(application, job, session.context, force=force, timeout_seconds=seconds)
+    _answer(answer, f"closed job {job}", as_json)
+
+
+@app.command()
+def update(
+    context: typer.Context,
+    job: JobId,
+    changes: Annotated[Path, typer.Argument(help="JSON file with the fields to change, - for standard input.")],
+    as_json: Json = False,
+) -> None:
+    """Change the configuration of a job."""
+    session = session_of(context)
+    body = read_body(changes)
+    with session.application() as application:
+        resource = handlers.update_job(application, job, body, session.context)
+    _answer(resource, f"updated job {job}", as_json)
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    job: JobId,
+    force: Annotated[bool, typer.Option("--force", help="Also if the job is open.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete a job with its results and snapshots; its history stays."""
+    session = session_of(context)
+    with session.application() as application:
+        answer = handlers.delete_job(application, job, session.context, force=force)
+    _answer(answer, f"deleted job {job}", as_json)
+
+
+def _answer(resource: dict[str, Any], line: str, as_json: bool) -> None:
+    if as_json:
+        print_json(resource)
+    else:
+        say(line)

@@ -1,0 +1,98 @@
+"""The ``marigraph`` command: its root, its groups, and the one place where errors become a line and an exit code.
+
+Exit codes: 0 done, 1 a check did not hold (``verify``, ``db check``), 2 a refused command or bad input, 130 stopped
+by Ctrl-C. Nothing that comes from outside ends in a traceback.
+"""
+
+import logging
+import sys
+from typing import Annotated, cast
+
+import typer
+
+from domain.errors import DomainError
+from eventstore import EventStoreError
+from marigraph import __version__
+from marigraph.cli import data, database, jobs, results, snapshots
+from marigraph.cli.output import console
+from marigraph.cli.session import Session
+from marigraph.runner import JobFailed
+from marigraph.schema import SchemaError
+from marigraph.settings import Settings
+
+REFUSED, INTERRUPTED = 2, 130
+
+UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])
+"""What the parser raises; typer offers it only as a base class, and its own copy of it besides."""
+
+app = typer.Typer(
+    name="marigraph",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    help="Anomaly-detection jobs whose every fact is an event in SQL.",
+    epilog="Example: `marigraph run --job job.json data.csv` makes a job, feeds it and prints the anomalies.",
+)
+app.add_typer(jobs.app, name="job")
+app.add_typer(snapshots.app, name="snapshots")
+app.add_typer(database.app, name="db")
+data.register(app)
+results.register(app)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console().print(f"marigraph {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    context: typer.Context,
+    db: Annotated[
+        str | None,
+        typer.Option(
+            "--db",
+            metavar="URL",
+            help="Database: a file, sqlite:///FILE or postgresql://... "
+            "(default: MARIGRAPH_DB, else a file in your data directory).",
+        ),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log what happens to standard error.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Set up what all commands share."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    context.obj = Session(Settings.read(database=db))
+
+
+def run() -> None:
+    """Run the command line and leave the process with its exit code."""
+    raise SystemExit(_exit_code())
+
+
+def _exit_code() -> int:
+    try:
+        result = app(standalone_mode=False)
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            return REFUSED  # the help was printed in place of a message
+        return _refuse(getattr(error, "message", str(error)))
+    except (DomainError, EventStoreError, SchemaError, JobFailed, OSError, ValueError) as error:
+        return _refuse(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        _refuse("stopped; what was acknowledged is stored, the same command continues from there")
+        return INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def _refuse(message: str) -> int:
+    line = " ".join(message.split()) or "failed without a message"
+    console(stderr=True).print(f"marigraph: {line}", markup=False, soft_wrap=True)
+    return REFUSED

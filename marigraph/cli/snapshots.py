@@ -1,0 +1,125 @@
+"""``marigraph snapshots ...``: the stored model states of a job."""
+
+from typing import Annotated
+
+import typer
+
+from marigraph import handlers, queries
+from marigraph.cli.output import moment, print_json, print_table, say
+from marigraph.cli.session import (
+    Descending,
+    End,
+    Every,
+    From,
+    JobId,
+    Json,
+    Size,
+    Sort,
+    Start,
+    filter_of,
+    page_of,
+    session_of,
+)
+
+app = typer.Typer(no_args_is_help=True, help="List, change, delete and go back to model snapshots.")
+
+SnapshotId = Annotated[str, typer.Argument(help="Id of the snapshot.", metavar="SNAPSHOT")]
+
+
+@app.command("list")
+def list_snapshots(
+    context: typer.Context,
+    job: JobId,
+    snapshot: Annotated[str | None, typer.Argument(help="Only this one.", metavar="SNAPSHOT")] = None,
+    start: Start = None,
+    end: End = None,
+    sort: Sort = None,
+    desc: Descending = None,
+    from_: From = 0,
+    size: Size = queries.PAGE_SIZE,
+    every: Every = False,
+    as_json: Json = False,
+) -> None:
+    """List the model snapshots of a job, the newest first."""
+    selection = filter_of(start, end, sort=sort, desc=desc)
+    with session_of(context).application() as application:
+        found = queries.get_snapshots(application, job, snapshot, selection, page_of(from_, size, every))
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (
+            item["snapshot_id"],
+            moment(item["timestamp"]),
+            moment(item.get("latest_record_time_stamp")),
+            "yes" if item["retain"] else "no",
+            item["description"],
+        )
+        for item in found["model_snapshots"]
+    ]
+    print_table(("snapshot", "taken", "latest record", "retain", "description"), rows)
+
+
+@app.command()
+def revert(
+    context: typer.Context,
+    job: JobId,
+    snapshot: SnapshotId,
+    delete_intervening_results: Annotated[
+        bool,
+        typer.Option(
+            "--delete-intervening-results", help="Delete later results, so that their data can be sent again."
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Take the model of a closed job back to a snapshot."""
+    session = session_of(context)
+    with session.application() as application:
+        answer = handlers.revert_snapshot(
+            application,
+            job,
+            snapshot,
+            session.context,
+            delete_intervening_results=delete_intervening_results,
+        )
+    if as_json:
+        print_json(answer)
+    else:
+        say(f"job {job} is back at snapshot {snapshot}")
+
+
+@app.command()
+def update(
+    context: typer.Context,
+    job: JobId,
+    snapshot: SnapshotId,
+    description: Annotated[str | None, typer.Option("--description", help="New description.")] = None,
+    retain: Annotated[
+        bool | None,
+        typer.Option("--retain/--no-retain", help="Keep it from automatic removal.", show_default=False),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Change the description or the retain flag of a snapshot."""
+    session = session_of(context)
+    given = {"description": description, "retain": retain}
+    body = {name: value for name, value in given.items() if value is not None}
+    with session.application() as application:
+        answer = handlers.update_snapshot(application, job, snapshot, body, session.context)
+    if as_json:
+        print_json(answer)
+    else:
+        say(f"updated snapshot {snapshot} of job {job}")
+
+
+@app.command()
+def delete(context: typer.Context, job: JobId, snapshot: SnapshotId, as_json: Json = False) -> None:
+    """Delete a snapshot that is not the active one."""
+    session = session_of(context)
+    with session.application() as application:
+        answer = handlers.delete_snapshot(application, job, snapshot, session.context)
+    if as_json:
+        print_json(answer)
+    else:
+        say(f"deleted snapshot {snapshot} of job {job}")

@@ -1,0 +1,403 @@
+"""One function per command, always the same three steps: load, decide, append (``marigraph/writing.py``).
+
+This file is the map of what can be done to a job. Queries are in ``marigraph/queries.py``; what a command is allowed
+to do is decided in ``domain/job.py``; what an event does to results is ``domain/fold.py``.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from domain.api_time import parse_api_time
+from domain.commands import (
+    CloseJob,
+    CreateJob,
+    DeleteJob,
+    DeleteSnapshot,
+    FlushJob,
+    OpenJob,
+    PostData,
+    RevertSnapshot,
+    UpdateJob,
+    UpdateSnapshot,
+)
+from domain.config import JobConfig, create_job_config
+from domain.data_counts import DataCounts
+from domain.errors import AlreadyExists, Conflict, TimedOut
+from domain.events import SnapshotPersisted
+from domain.job import CLOSED, FAILED, Job
+from domain.model import check_supported
+from domain.records import CsvFormat, RecordBatch, RecordSchema, read_records
+from marigraph.application import Application
+from marigraph.codec import recorded, stream_of
+from marigraph.context import Context
+from marigraph.queries import job_resource, match_jobs, snapshot_resource
+from marigraph.replay import STATE_SCHEMA
+from marigraph.results import clear_results, results_version
+from marigraph.runner import Runner
+from marigraph.writing import JobWriter, carry_out, encode_records
+
+TIMEOUT_SECONDS = 30 * 60.0
+"""How long open and close wait unless told otherwise (the API's default)."""
+
+FLUSH_POLL_SECONDS = 0.05
+"""Between two looks whether the owner elsewhere has folded a flush."""
+
+# ------------------------------------------------------------------------------------------------------------ jobs
+
+
+def create_job(app: Application, job_id: str | None, body: Any, context: Context) -> dict[str, Any]:
+    """Create a job; ``job_id`` is the one of the URL, None to take the one in the body.
+
+    Returns
+    -------
+    dict
+        The complete job resource, defaults filled in.
+    """
+    config = create_job_config(body, job_id=job_id, now_ms=app.now_ms())
+    app.project()
+    _check_names(config, app.jobs.all())
+    writer = app.visitor(config.job_id)
+    carry_out(writer, lambda _job: CreateJob(body, config.create_time), context)
+    app.project()
+    return job_resource(writer.job)
+
+
+def update_job(app: Application, job_id: str, body: Any, context: Context) -> dict[str, Any]:
+    """Change a job's configuration; return the job resource after it."""
+    writer = app.visitor(job_id)
+    used = _model_bytes(writer.job)
+    carry_out(writer, lambda _job: UpdateJob(body, used), context)
+    app.project()
+    return job_resource(writer.job)
+
+
+def delete_job(app: Application, job_id: str, context: Context, *, force: bool = False) -> dict[str, Any]:
+    """Delete a job with its results, snapshots and records; its history stays."""
+    writer = app.visitor(job_id)
+    writer.job.settings()
+    carry_out(writer, lambda _job: DeleteJob(force), context)
+    stream = stream_of(job_id)
+    clear_results(app.store, job_id, writer.job.version)
+    app.store.delete_snapshots(stream)
+    app.store.delete_payloads(stream)
+    app.project()
+    return {"acknowledged": True}
+
+
+def _check_names(config: JobConfig, others: list[Job]) -> None:
+    """Refuse a job named like a group, or a group named like a job."""
+    job_ids = {job.job_id for job in others} | {config.job_id}
+    groups = {group for job in others for group in job.settings().groups} | set(config.groups)
+    clash = next((group for group in config.groups if group in job_ids), None)
+    if clash is None and config.job_id in groups:
+        clash = config.job_id
+    if clash is not None:
+        msg = f"job and group names must be unique but job [{clash}] and group [{clash}] have the same name"
+        raise AlreadyExists(msg)
+
+
+def _model_bytes(job: Job) -> int:
+    newest = job.snapshots[-1].model_size_stats if job.snapshots else {}
+    return int(newest.get("model_bytes", 0))
+
+
+# ---------------------------------------------------------------------------------------------------- open, close
+
+
+def open_job(
+    app: Application, job_id: str, context: Context, timeout_seconds: float = TIMEOUT_SECONDS
+) -> dict[str, Any]:
+    """Open a job: from here on it takes data, and this process runs it until it is closed or let go of."""
+    visitor = app.visitor(job_id)
+    check_supported(visitor.job.settings())
+    if visitor.job.state != CLOSED:
+        carry_out(visitor, lambda _job: OpenJob(), context)  # refused with the reason that the state gives
+    runner = app.runner(job_id, context, timeout_seconds)
+    if runner is None:
+        msg = f"Opening job [{job_id}] timed out after [{timeout_seconds:g}s]"
+        raise TimedOut(msg)
+    carry_out(runner, lambda _job: OpenJob(), context)
+    app.project()
+    return {"opened": True, "node": ""}
+
+
+def close_jobs(
+    app: Application,
+    expression: str,
+    context: Context,
+    *,
+    force: bool = False,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    allow_no_match: bool = True,
+) -> dict[str, Any]:
+    """Close jobs: final results, a snapshot, and the log's word that the job takes no more data.
+
+    All jobs are checked before the first is closed. A forced close appends the event and returns: nothing is lost,
+    for the next open replays what was not analysed.
+    """
+    app.project()
+    matched = match_jobs(app, expression, allow_no_match=allow_no_match)
+    failed = [job.job_id for job in matched if job.state == FAILED]
+    if failed and not force:
+        msg = (
+            f"cannot close job [{failed[0]}] because it failed, use force close"
+            if len(matched) == 1
+            else "one or more jobs have state failed, use force close"
+        )
+        raise Conflict(msg)
+    deadline = time.monotonic() + timeout_seconds
+    for job in matched:
+        if force:
+            carry_out(app.visitor(job.job_id), lambda _job: CloseJob(force=True), context)
+        elif job.state != CLOSED:
+            _close(app, job.job_id, context, max(deadline - time.monotonic(), 0.0))
+        app.release(job.job_id)
+    app.project()
+    return {"closed": True}
+
+
+def _close(app: Application, job_id: str, context: Context, timeout_seconds: float) -> None:
+    runner = app.own(job_id, context, timeout_seconds)
+    runner.catch_up()
+    carry_out(runner, lambda job: CloseJob(snapshot=_persist(runner, job, app.now_ms())), context)
+
+
+def _persist(runner: Runner, job: Job, now_ms: int) -> SnapshotPersisted | None:
+    """Store the model's state and describe it; None if the job has never seen data or is not open."""
+    model = runner.model
+    if model.last_finalized_bucket_end_ms is None or job.state == CLOSED:
+        return None
+    runner.save_state()
+    seconds = now_ms // 1000
+    while any(snapshot.snapshot_id == str(seconds) for snapshot in job.snapshots):
+        seconds += 1  # ids are seconds; two closes within one second must not share theirs
+    when = datetime.fromtimestamp(now_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S%z")
+    return SnapshotPersisted(
+        snapshot_id=str(seconds),
+        version=job.version,
+        state_schema=STATE_SCHEMA,
+        state_digest=model.digest().hex(),
+        timestamp_ms=now_ms,
+        description=f"State persisted due to job close at {when}",
+        model_size_stats={"job_id": job.job_id, **model.size_stats()},
+        latest_record_ms=model.latest_record_ms,
+        latest_result_ms=model.latest_result_ms,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------ data
+
+
+def post_data(
+    app: Application, job_id: str, data: bytes, context: Context, command_id: str | None = None
+) -> dict[str, Any]:
+    """Post one body of records: all of it is stored, or nothing.
+
+    Returns
+    -------
+    dict
+        The data counts of this upload only.
+    """
+    writer = data_writer(app, job_id, context)
+    stored = find_posted(app, job_id, command_id) if command_id is not None else None
+    if stored is not None:
+        return stored.resource(job_id)
+    batches = read_records(data, *input_format(writer.job.settings()))
+    counts = post_batches(app, writer, batches, context, command_id)
+    app.project()
+    return counts.resource(job_id)
+
+
+def data_writer(app: Application, job_id: str, context: Context) -> JobWriter:
+    """Return what appends to an open job: its runner, or a visitor if another process runs it.
+
+    Raises
+    ------
+    NotFound, Conflict
+        There is no such job, or it is not open.
+    """
+    visitor = app.visitor(job_id)
+    check_open(visitor.job)
+    return app.runner(job_id, context) or visitor
+
+
+def check_open(job: Job) -> None:
+    """Refuse work on a job that is not open, with the message of the contract."""
+    job.settings()
+    if job.state != "opened":
+        msg = f"Cannot perform requested action because job [{job.job_id}] is not open"
+        raise Conflict(msg)
+
+
+def input_format(config: JobConfig) -> tuple[RecordSchema, str | None, CsvFormat | None]:
+    """Return how a job's data are read: the fields, and the format where the job fixes it."""
+    description = config.data_description
+    if description.format != "delimited":
+        return RecordSchema.of(config), None, None
+    csv_format = CsvFormat(description.field_delimiter or "\t", description.quote_character or '"')
+    return RecordSchema.of(config), "delimited", csv_format
+
+
+def post_batches(
+    app: Application,
+    writer: JobWriter,
+    batches: Sequence[RecordBatch],
+    context: Context,
+    command_id: str | None = None,
+) -> DataCounts:
+    """Append batches of records, all or none; return what they add to the data counts."""
+    records = encode_records(batches)
+    command = PostData(tuple(batches), tuple(each.digest for each in records))
+    events = carry_out(writer, lambda _job: command, context, records=records, command_id=command_id)
+    return _upload_counts(events, app.now_ms())
+
+
+def find_posted(app: Application, job_id: str, command_id: str) -> DataCounts | None:
+    """Return the counts of the upload stored under a command id, None if there is none."""
+    stream = stream_of(job_id)
+    result = app.store.find_command(stream, command_id)
+    if result is None:
+        return None
+    stored = app.store.iter_stream(stream, result.first_version - 1, result.last_version)
+    items = [recorded(app.codec, each) for each in stored]
+    return _upload_counts([item.event for item in items], items[-1].recorded_ms)
+
+
+def _upload_counts(events: Sequence[Any], recorded_ms: int) -> DataCounts:
+    counts = DataCounts()
+    for event in events:
+        counts = counts + DataCounts.from_dict(event.counts)
+    return counts.received(recorded_ms)
+
+
+def flush_job(
+    app: Application,
+    job_id: str,
+    parameters: Mapping[str, Any],
+    context: Context,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> dict[str, Any]:
+    """Flush a job: analyse all that was posted, then skip, advance and compute interim results as asked.
+
+    Parameters
+    ----------
+    parameters : mapping
+        ``calc_interim`` (bool), ``start``, ``end``, ``advance_time``, ``skip_time`` (texts or None).
+
+    Returns
+    -------
+    dict
+        ``flushed`` and, once the job has seen data, ``last_finalized_bucket_end`` in milliseconds.
+    """
+    command = flush_command(parameters, app.now_ms())
+    visitor = app.visitor(job_id)
+    check_open(visitor.job)
+    runner = app.runner(job_id, context)
+    if runner is None:
+        carry_out(visitor, lambda _job: command, context)
+        end = _await_results(app, job_id, visitor.job.version, timeout_seconds)
+    else:
+        carry_out(runner, lambda _job: command, context)
+        end = runner.model.last_finalized_bucket_end_ms
+    return {"flushed": True, **({} if end is None else {"last_finalized_bucket_end": end})}
+
+
+def flush_command(parameters: Mapping[str, Any], now_ms: int) -> FlushJob:
+    """Read the parameters of a flush; ParseError names the one that is no date."""
+
+    def time_of(name: str) -> int | None:
+        value = parameters.get(name)
+        return None if value is None else parse_api_time(str(value), name, now_ms=now_ms)
+
+    return FlushJob(
+        calc_interim=bool(parameters.get("calc_interim", False)),
+        start_ms=time_of("start"),
+        end_ms=time_of("end"),
+        advance_time_ms=time_of("advance_time"),
+        skip_time_ms=time_of("skip_time"),
+    )
+
+
+def _await_results(app: Application, job_id: str, version: int, timeout_seconds: float) -> int | None:
+    """Wait until the job's owner, elsewhere, has written the results of a version."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        done, end = results_version(app.store, job_id)
+        if done >= version:
+            return end
+        if time.monotonic() >= deadline:
+            msg = f"flushing job [{job_id}] timed out after [{timeout_seconds:g}s]; the flush itself goes on"
+            raise TimedOut(msg)
+        time.sleep(FLUSH_POLL_SECONDS)
+
+
+# ------------------------------------------------------------------------------------------------------- snapshots
+
+
+def revert_snapshot(
+    app: Application,
+    job_id: str,
+    snapshot_id: str,
+    context: Context,
+    *,
+    delete_intervening_results: bool = False,
+) -> dict[str, Any]:
+    """Take the model of a closed job back to a snapshot."""
+    visitor = app.visitor(job_id)
+    _check_snapshot(visitor.job, snapshot_id)
+    if visitor.job.state != CLOSED:
+        carry_out(visitor, lambda _job: RevertSnapshot(snapshot_id), context)  # refused by the state
+    runner = app.own(job_id, context)
+    runner.catch_up()
+    end = runner.model.last_finalized_bucket_end_ms
+    carry_out(runner, lambda _job: RevertSnapshot(snapshot_id, delete_intervening_results, end), context)
+    runner.save_state()
+    app.release(job_id)
+    app.project()
+    return {"model": snapshot_resource(job_id, runner.job.snapshot(snapshot_id))}
+
+
+def update_snapshot(
+    app: Application, job_id: str, snapshot_id: str, body: Mapping[str, Any], context: Context
+) -> dict[str, Any]:
+    """Change a snapshot's description or retain flag; the body is checked."""
+    from marigraph.bodies import SnapshotUpdate  # pydantic models load only where a body is read
+
+    update = SnapshotUpdate.read(body)
+    writer = app.visitor(job_id)
+    carry_out(writer, lambda _job: UpdateSnapshot(snapshot_id, update.description, update.retain), context)
+    app.project()
+    return {"acknowledged": True, "model": snapshot_resource(job_id, writer.job.snapshot(snapshot_id))}
+
+
+def delete_snapshot(app: Application, job_id: str, snapshot_id: str, context: Context) -> dict[str, Any]:
+    """Delete a snapshot that is not the active one."""
+    writer = app.visitor(job_id)
+    writer.job.settings()
+    version = writer.job.snapshot(snapshot_id).version
+    carry_out(writer, lambda _job: DeleteSnapshot(snapshot_id), context)
+    if all(snapshot.version != version for snapshot in writer.job.snapshots):
+        app.store.delete_snapshots(stream_of(job_id), version=version, state_schema=STATE_SCHEMA)
+    app.project()
+    return {"acknowledged": True}
+
+
+def _check_snapshot(job: Job, snapshot_id: str) -> None:
+    job.settings()
+    job.snapshot(snapshot_id)
+
+
+HANDLERS: dict[str, Callable[..., dict[str, Any]]] = {
+    "create_job": create_job,
+    "update_job": update_job,
+    "delete_job": delete_job,
+    "open_job": open_job,
+    "close_jobs": close_jobs,
+    "post_data": post_data,
+    "flush_job": flush_job,
+    "revert_snapshot": revert_snapshot,
+    "update_snapshot": update_snapshot,
+    "delete_snapshot": delete_snapshot,
+}

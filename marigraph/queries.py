@@ -1,0 +1,393 @@
+"""What can be read: jobs and their statistics, results, snapshots and history, as the resources of the API.
+
+Each list query returns the envelope ``{"count": N, "<plural>": [...]}`` in which ``count`` is the number of matches,
+not the length of the page. Nothing here changes anything but the read model of the jobs, which is first brought up
+to the head of the log.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Table, and_, func, select
+
+from domain.errors import BadRequest, InvalidArgument, NotFound
+from domain.job import OPENED, Job, Snapshot
+from domain.model import empty_size_stats
+from eventstore import StoredEvent
+from marigraph.application import Application
+from marigraph.codec import stream_of
+from marigraph.results import Timing, read_timing
+from marigraph.tables import buckets, influencers, job_stats, records
+
+PAGE_SIZE = 100
+PAGE_END_MAX = 10_000
+"""``from + size`` may not pass this; ``every`` (the command line's ``--all``) reads in pages of its own."""
+
+# ------------------------------------------------------------------------------------------------------------ jobs
+
+
+def match_jobs(app: Application, expression: str | None, *, allow_no_match: bool = True) -> list[Job]:
+    """Find the jobs that a comma list of ids, groups and ``*`` patterns names, ordered by id.
+
+    Raises
+    ------
+    NotFound
+        An exact name matches nothing, or a pattern does and ``allow_no_match`` is false.
+    """
+    everything = app.jobs.all()
+    tokens = [token.strip() for token in (expression or "_all").split(",")]
+    found: dict[str, Job] = {}
+    missing = []
+    for token in tokens:
+        is_pattern = "*" in token or token == "_all"
+        matched = [job for job in everything if _matches(job, token)]
+        if not matched and not (is_pattern and allow_no_match):
+            missing.append(token)
+        found.update((job.job_id, job) for job in matched)
+    if missing:
+        msg = f"No known job with id '{','.join(missing)}'"
+        raise NotFound(msg)
+    return [found[job_id] for job_id in sorted(found)]
+
+
+def _matches(job: Job, token: str) -> bool:
+    if token in ("_all", "*"):
+        return True
+    names = (job.job_id, *job.settings().groups)
+    pattern = re.sub(r"([\[\]?])", r"[\1]", token)
+    return any(fnmatchcase(name, pattern) for name in names)
+
+
+def job_resource(job: Job) -> dict[str, Any]:
+    """Return a job's configuration as the API shows it."""
+    happened = {"finished_time": job.finished_time_ms, "model_snapshot_id": job.model_snapshot_id}
+    return job.settings().model_copy(update=happened).resource()
+
+
+def get_jobs(app: Application, expression: str | None = None, *, allow_no_match: bool = True) -> dict[str, Any]:
+    """List job configurations."""
+    app.project()
+    matched = match_jobs(app, expression, allow_no_match=allow_no_match)
+    return {"count": len(matched), "jobs": [job_resource(job) for job in matched]}
+
+
+def get_job_stats(app: Application, expression: str | None = None, *, allow_no_match: bool = True) -> dict[str, Any]:
+    """List the statistics of jobs."""
+    app.project()
+    matched = match_jobs(app, expression, allow_no_match=allow_no_match)
+    return {"count": len(matched), "jobs": [_stats_resource(app, job) for job in matched]}
+
+
+def _stats_resource(app: Application, job: Job) -> dict[str, Any]:
+    with app.store.reading() as connection:
+        row = connection.execute(select(job_stats).where(job_stats.c.job_id == job.job_id)).one_or_none()
+    model_size = msgspec.json.decode(row.model_size_stats) if row else empty_size_stats()
+    timing = read_timing(row.timing_stats) if row else Timing()
+    resource: dict[str, Any] = {
+        "job_id": job.job_id,
+        "data_counts": job.data_counts.resource(job.job_id),
+        "model_size_stats": {"job_id": job.job_id, **model_size},
+        "forecasts_stats": {"total": 0, "forecasted_jobs": 0},
+        "state": job.state,
+    }
+    if job.state == OPENED and job.open_time_ms is not None:
+        resource["open_time"] = f"{max(app.now_ms() - job.open_time_ms, 0) // 1000}s"
+    resource["timing_stats"] = {
+        "job_id": job.job_id,
+        **timing.resource(job.settings().bucket_span_seconds),
+    }
+    return resource
+
+
+def require_job(app: Application, job_id: str) -> Job:
+    """Load a job that must exist."""
+    job = app.jobs.load(job_id)
+    job.settings()
+    return job
+
+
+# --------------------------------------------------------------------------------------------------------- results
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is wanted."""
+
+    start: int = 0
+    size: int = PAGE_SIZE
+    every: bool = False
+    """All matches, whatever ``start`` and ``size`` say."""
+
+    def check(self) -> None:
+        """Refuse what lies outside the bounds."""
+        for name, value in (("from", self.start), ("size", self.size)):
+            if value < 0:
+                msg = f"Parameter [{name}] cannot be < 0"
+                raise InvalidArgument(msg)
+        if self.start + self.size > PAGE_END_MAX:
+            msg = f"The sum of parameters [from] and [size] cannot be higher than {PAGE_END_MAX}."
+            raise InvalidArgument(msg)
+
+
+FIRST_PAGE = Page()
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFilter:
+    """What the result lists have in common; times are milliseconds, the end is exclusive."""
+
+    start_ms: int | None = None
+    end_ms: int | None = None
+    score_min: float = 0.0
+    exclude_interim: bool = False
+    sort: str | None = None
+    desc: bool | None = None
+
+
+EVERYTHING = ResultFilter()
+
+
+def get_buckets(
+    app: Application,
+    job_id: str,
+    selection: ResultFilter = EVERYTHING,
+    page: Page = FIRST_PAGE,
+    *,
+    timestamp_ms: int | None = None,
+    expand: bool = False,
+) -> dict[str, Any]:
+    """List buckets in order of time, or the one that starts at ``timestamp_ms``."""
+    require_job(app, job_id)
+    where = [buckets.c.timestamp == timestamp_ms] if timestamp_ms is not None else []
+    total, bodies = _read_results(
+        app, job_id, _Kind(buckets, "anomaly_score", "timestamp", is_descending=False), selection, page, where=where
+    )
+    if timestamp_ms is not None and total == 0:
+        msg = "Could not find requested buckets"
+        raise NotFound(msg)
+    if expand:
+        bodies = [_expand(app, job_id, body, exclude_interim=selection.exclude_interim) for body in bodies]
+    return {"count": total, "buckets": bodies}
+
+
+def get_records(
+    app: Application, job_id: str, selection: ResultFilter = EVERYTHING, page: Page = FIRST_PAGE
+) -> dict[str, Any]:
+    """List records, the highest score first."""
+    require_job(app, job_id)
+    kind = _Kind(records, "record_score", "record_score", is_descending=True)
+    total, bodies = _read_results(app, job_id, kind, selection, page)
+    return {"count": total, "records": bodies}
+
+
+def get_influencers(
+    app: Application, job_id: str, selection: ResultFilter = EVERYTHING, page: Page = FIRST_PAGE
+) -> dict[str, Any]:
+    """List influencers, the highest score first."""
+    require_job(app, job_id)
+    kind = _Kind(influencers, "influencer_score", "influencer_score", is_descending=True)
+    total, bodies = _read_results(app, job_id, kind, selection, page)
+    return {"count": total, "influencers": bodies}
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    table: Table
+    score: str
+    sort: str
+    is_descending: bool
+
+
+def _read_results(
+    app: Application,
+    job_id: str,
+    kind: _Kind,
+    selection: ResultFilter,
+    page: Page,
+    *,
+    where: Sequence[ColumnElement[bool]] = (),
+) -> tuple[int, list[Any]]:
+    """Read the JSON bodies of one page of a result table, and the number of matches."""
+    if not page.every:
+        page.check()
+    table = kind.table
+    condition = and_(table.c.job_id == job_id, *_conditions(kind, selection), *where)
+    columns = [table.c.body, *([table.c.processing_time_ms] if table is buckets else [])]
+    query = select(*columns).where(condition).order_by(*_order(kind, selection))
+    if not page.every:
+        query = query.limit(page.size).offset(page.start)
+    with app.store.reading() as connection:
+        total = connection.execute(select(func.count()).select_from(table).where(condition)).scalar_one()
+        rows = connection.execute(query).all()
+    bodies = [msgspec.json.decode(row.body) for row in rows]
+    if table is buckets:
+        for body, row in zip(bodies, rows, strict=True):
+            body["processing_time_ms"] = row.processing_time_ms
+    return total, bodies
+
+
+def _conditions(kind: _Kind, selection: ResultFilter) -> Iterator[ColumnElement[bool]]:
+    columns = kind.table.c
+    if selection.start_ms is not None:
+        yield columns.timestamp >= selection.start_ms
+    if selection.end_ms is not None:
+        yield columns.timestamp < selection.end_ms
+    if selection.score_min > 0:
+        yield columns[kind.score] >= selection.score_min
+    if selection.exclude_interim:
+        yield columns.is_interim.is_(False)
+
+
+def _order(kind: _Kind, selection: ResultFilter) -> Iterator[ColumnElement[Any]]:
+    columns = kind.table.c
+    name = selection.sort or kind.sort
+    if name not in columns or name in ("job_id", "body", "sequence"):
+        allowed = ", ".join(sorted(set(columns.keys()) - {"job_id", "body", "sequence"}))
+        msg = f"cannot sort by [{name}]; sort by one of: {allowed}"
+        raise BadRequest(msg)
+    is_descending = kind.is_descending if selection.desc is None else selection.desc
+    for column in dict.fromkeys((name, "timestamp", *(["sequence"] if "sequence" in columns else []))):
+        # Equal scores are ordered by time in the same direction; records of one bucket as they were written.
+        yield columns[column].desc() if is_descending and column != "sequence" else columns[column].asc()
+
+
+def _expand(app: Application, job_id: str, bucket: dict[str, Any], *, exclude_interim: bool) -> dict[str, Any]:
+    """Put a bucket's records into it, before ``event_count`` as the API orders them."""
+    start = bucket["timestamp"]
+    selection = ResultFilter(start, start + 1, exclude_interim=exclude_interim, sort="probability", desc=False)
+    kind = _Kind(records, "record_score", "probability", is_descending=False)
+    total, bodies = _read_results(app, job_id, kind, selection, Page(0, PAGE_END_MAX))
+    if not total:
+        return bucket
+    expanded: dict[str, Any] = {}
+    for name, value in bucket.items():
+        if name == "event_count":
+            expanded["records"] = bodies
+        expanded[name] = value
+    return expanded
+
+
+# ------------------------------------------------------------------------------------------------------- snapshots
+
+
+def snapshot_resource(job_id: str, snapshot: Snapshot) -> dict[str, Any]:
+    """Return a model snapshot as the API shows it."""
+    resource: dict[str, Any] = {
+        "job_id": job_id,
+        "min_version": "6.4.0",
+        "timestamp": snapshot.timestamp_ms,
+        "description": snapshot.description,
+        "snapshot_id": snapshot.snapshot_id,
+        "snapshot_doc_count": 1,
+        "model_size_stats": snapshot.model_size_stats,
+    }
+    if snapshot.latest_record_ms is not None:
+        resource["latest_record_time_stamp"] = snapshot.latest_record_ms
+    if snapshot.latest_result_ms is not None:
+        resource["latest_result_time_stamp"] = snapshot.latest_result_ms
+    return {**resource, "retain": snapshot.retain}
+
+
+def get_snapshots(
+    app: Application,
+    job_id: str,
+    snapshot_id: str | None = None,
+    selection: ResultFilter = EVERYTHING,
+    page: Page = FIRST_PAGE,
+) -> dict[str, Any]:
+    """List a job's model snapshots, the newest first."""
+    job = require_job(app, job_id)
+    if not page.every:
+        page.check()
+    found = [
+        snapshot
+        for snapshot in job.snapshots
+        if snapshot_id in (None, "", "_all", "*", snapshot.snapshot_id)
+        and (selection.start_ms is None or snapshot.timestamp_ms >= selection.start_ms)
+        and (selection.end_ms is None or snapshot.timestamp_ms < selection.end_ms)
+    ]
+    resources = [snapshot_resource(job_id, snapshot) for snapshot in found]
+    name = selection.sort or "timestamp"
+    if resources and name not in resources[0]:
+        msg = f"cannot sort by [{name}]; sort by one of: {', '.join(sorted(resources[0]))}"
+        raise BadRequest(msg)
+    resources.sort(
+        key=lambda resource: (str(resource[name]) if name != "timestamp" else 0, resource["timestamp"]),
+        reverse=selection.desc is not False,
+    )
+    shown = resources if page.every else resources[page.start : page.start + page.size]
+    return {"count": len(resources), "model_snapshots": shown}
+
+
+# --------------------------------------------------------------------------------------------------------- history
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFilter:
+    """Which events of a job are wanted; None or empty means any. Times are milliseconds, the end is exclusive."""
+
+    types: tuple[str, ...] = ()
+    actor: str | None = None
+    request_id: str | None = None
+    start_ms: int | None = None
+    end_ms: int | None = None
+    after_version: int = 0
+    to_version: int | None = None
+
+    def admits(self, event: StoredEvent) -> bool:
+        """Whether an event is one of those wanted."""
+        recorded_ms = event.recorded_at // 1000
+        return (
+            (not self.types or event.type in self.types)
+            and self.actor in (None, event.actor)
+            and self.request_id in (None, event.request_id)
+            and (self.start_ms is None or recorded_ms >= self.start_ms)
+            and (self.end_ms is None or recorded_ms < self.end_ms)
+        )
+
+
+def get_history(
+    app: Application, job_id: str, selection: HistoryFilter | None = None, page: Page = FIRST_PAGE
+) -> dict[str, Any]:
+    """List the events of a job's stream, oldest first; also those of deleted jobs."""
+    selection = selection or HistoryFilter()
+    stream = stream_of(job_id)
+    if app.store.head(stream) is None:
+        msg = f"No known job with id '{job_id}'"
+        raise NotFound(msg)
+    matched = filter(selection.admits, app.store.iter_stream(stream, selection.after_version, selection.to_version))
+    total, shown = _take_page(matched, page)
+    return {"count": total, "events": [event_resource(event) for event in shown]}
+
+
+def event_resource(event: StoredEvent) -> dict[str, Any]:
+    """Return a stored event as the API shows it; the hash and digests are in hex."""
+    resource = {
+        "version": event.version,
+        "position": event.position,
+        "type": event.type,
+        "schema_version": event.schema_version,
+        "recorded_at": event.recorded_at // 1000,
+        "actor": event.actor,
+        "request_id": event.request_id,
+        "cause": event.cause,
+        "command_id": event.command_id,
+        "payload_digest": event.payload_digest.hex() if event.payload_digest else None,
+        "hash": event.hash.hex(),
+        "data": msgspec.json.decode(event.data),
+    }
+    return {name: value for name, value in resource.items() if value is not None}
+
+
+def _take_page(events: Iterable[StoredEvent], page: Page) -> tuple[int, list[StoredEvent]]:
+    total, shown = 0, []
+    end = page.start + page.size
+    for event in events:
+        if page.every or page.start <= total < end:
+            shown.append(event)
+        total += 1
+    return total, shown

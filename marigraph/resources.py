@@ -1,0 +1,124 @@
+"""The result resources of the API: buckets, records and influencers as JSON-able objects, fields in the API's order.
+
+The domain's results are values named as in the API; here they get the job's id, their type, and the extra keys that
+clients filter by. Fields that do not apply are left out, never null.
+"""
+
+from typing import Any
+
+from domain.model import BucketInfluencer, BucketResult, InfluencerResult, RecordResult
+
+RESERVED = frozenset(
+    {
+        *("job_id", "result_type", "timestamp", "bucket_span", "is_interim", "detector_index", "probability"),
+        *("record_score", "initial_record_score", "multi_bucket_impact", "function", "function_description"),
+        *("typical", "actual", "field_name", "influencers", "causes", "geo_results", "anomaly_score"),
+        *(
+            "by_field_name",
+            "by_field_value",
+            "over_field_name",
+            "over_field_value",
+            "correlated_by_field_value",
+        ),
+        *("partition_field_name", "partition_field_value", "influencer_field_name", "influencer_field_value"),
+        *("influencer_score", "initial_influencer_score", "initial_anomaly_score", "event_count"),
+    }
+)
+"""Names that a field of the data cannot take in a result: they mean something of the result's own."""
+
+
+def bucket_resource(job_id: str, bucket: BucketResult) -> dict[str, Any]:
+    """Return a bucket; its processing time is that of the run and is put in when the bucket is read."""
+    return {
+        "job_id": job_id,
+        "timestamp": bucket.timestamp_ms,
+        "anomaly_score": bucket.anomaly_score,
+        "bucket_span": bucket.bucket_span_seconds,
+        "initial_anomaly_score": bucket.initial_anomaly_score,
+        "event_count": bucket.event_count,
+        "is_interim": bucket.is_interim,
+        "bucket_influencers": [_bucket_influencer(job_id, bucket, each) for each in bucket.bucket_influencers],
+        "processing_time_ms": 0,
+        "result_type": "bucket",
+    }
+
+
+def _bucket_influencer(job_id: str, bucket: BucketResult, influencer: BucketInfluencer) -> dict[str, Any]:
+    return {
+        "job_id": job_id,
+        "result_type": "bucket_influencer",
+        "influencer_field_name": influencer.influencer_field_name,
+        "initial_anomaly_score": influencer.initial_anomaly_score,
+        "anomaly_score": influencer.anomaly_score,
+        "raw_anomaly_score": influencer.raw_anomaly_score,
+        "probability": influencer.probability,
+        "timestamp": bucket.timestamp_ms,
+        "bucket_span": bucket.bucket_span_seconds,
+        "is_interim": bucket.is_interim,
+    }
+
+
+def record_resource(job_id: str, bucket: BucketResult, record: RecordResult) -> dict[str, Any]:
+    """Return a record, with one array per by, partition and influencer field to filter by."""
+    resource: dict[str, Any] = {
+        "job_id": job_id,
+        "result_type": "record",
+        "probability": record.probability,
+        "multi_bucket_impact": record.multi_bucket_impact,
+        "record_score": record.record_score,
+        "initial_record_score": record.initial_record_score,
+        "bucket_span": bucket.bucket_span_seconds,
+        "detector_index": record.detector_index,
+        "is_interim": bucket.is_interim,
+        "timestamp": bucket.timestamp_ms,
+    }
+    series = (
+        ("by_field_name", record.by_field_name, "by_field_value", record.by_field_value),
+        (
+            "partition_field_name",
+            record.partition_field_name,
+            "partition_field_value",
+            record.partition_field_value,
+        ),
+    )
+    extra: dict[str, list[str]] = {}
+    for name_key, name, value_key, value in series:
+        if name is not None and value is not None:
+            resource[name_key] = name
+            resource[value_key] = value
+            extra[name] = [value]
+    resource["function"] = record.function
+    resource["function_description"] = record.function_description
+    resource["typical"] = record.typical
+    resource["actual"] = record.actual
+    if record.field_name is not None:
+        resource["field_name"] = record.field_name
+    if record.influencers:
+        resource["influencers"] = [
+            {
+                "influencer_field_name": mention.influencer_field_name,
+                "influencer_field_values": mention.influencer_field_values,
+            }
+            for mention in record.influencers
+        ]
+        extra.update((mention.influencer_field_name, mention.influencer_field_values) for mention in record.influencers)
+    resource.update((name, values) for name, values in extra.items() if name not in RESERVED)
+    return resource
+
+
+def influencer_resource(job_id: str, bucket: BucketResult, influencer: InfluencerResult) -> dict[str, Any]:
+    """Return an influencer, with its value under the field's own name as well."""
+    name, value = influencer.influencer_field_name, influencer.influencer_field_value
+    return {
+        "job_id": job_id,
+        "result_type": "influencer",
+        "influencer_field_name": name,
+        "influencer_field_value": value,
+        **({} if name in RESERVED else {name: value}),
+        "influencer_score": influencer.influencer_score,
+        "initial_influencer_score": influencer.initial_influencer_score,
+        "probability": influencer.probability,
+        "bucket_span": bucket.bucket_span_seconds,
+        "is_interim": bucket.is_interim,
+        "timestamp": bucket.timestamp_ms,
+    }

@@ -1,0 +1,282 @@
+"""The result read models: what the runner writes, in one transaction with its checkpoint.
+
+:class:`PendingResults` applies the outcomes of events in order, as rows; the writer commits them and ``verify``
+compares them with what is stored. The JSON body of a row is the resource of the API; only a bucket's processing time,
+which differs between runs, is kept in its column and put into the resource when it is read.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Table, delete, insert, select
+
+from domain.fold import Outcome
+from domain.model import BucketResult, Model
+from eventstore import EventStore
+from marigraph.resources import bucket_resource, influencer_resource, record_resource
+from marigraph.sql import upsert
+from marigraph.tables import RESULT_TABLES, buckets, influencers, job_stats, records
+
+Row = dict[str, Any]
+
+EXPONENT = 0.99
+"""Weight of the past in the exponential average of processing times; chosen: follows some 100 buckets."""
+
+
+def subscriber_of(job_id: str) -> str:
+    """Name the checkpoint that says up to which version of the job's stream its results are written."""
+    return f"results-{job_id}"
+
+
+@dataclass(slots=True)
+class BucketRows:
+    """The rows of one bucket."""
+
+    bucket: Row
+    records: list[Row]
+    influencers: list[Row]
+
+    @classmethod
+    def of(cls, job_id: str, result: BucketResult) -> "BucketRows":
+        """Make the rows of a bucket result."""
+        key = {"job_id": job_id, "timestamp": result.timestamp_ms, "is_interim": result.is_interim}
+        return cls(
+            bucket={
+                **key,
+                "anomaly_score": result.anomaly_score,
+                "initial_anomaly_score": result.initial_anomaly_score,
+                "event_count": result.event_count,
+                "bucket_span": result.bucket_span_seconds,
+                "processing_time_ms": 0,
+                "body": _text(bucket_resource(job_id, result)),
+            },
+            records=[
+                {
+                    **key,
+                    "sequence": sequence,
+                    "record_score": record.record_score,
+                    "initial_record_score": record.initial_record_score,
+                    "probability": record.probability,
+                    "detector_index": record.detector_index,
+                    "body": _text(record_resource(job_id, result, record)),
+                }
+                for sequence, record in enumerate(result.records)
+            ],
+            influencers=[
+                {
+                    **key,
+                    "sequence": sequence,
+                    "influencer_score": influencer.influencer_score,
+                    "initial_influencer_score": influencer.initial_influencer_score,
+                    "probability": influencer.probability,
+                    "influencer_field_name": influencer.influencer_field_name,
+                    "influencer_field_value": influencer.influencer_field_value,
+                    "body": _text(influencer_resource(job_id, result, influencer)),
+                }
+                for sequence, influencer in enumerate(result.influencers)
+            ],
+        )
+
+    def __len__(self) -> int:
+        return 1 + len(self.records) + len(self.influencers)
+
+
+def _text(resource: dict[str, Any]) -> str:
+    return msgspec.json.encode(resource).decode()
+
+
+@dataclass(slots=True)
+class PendingResults:
+    """Changes of a job's results that are not written yet; the fields apply in their order."""
+
+    job_id: str
+    deletes_all: bool = False
+    deletes_after_ms: int | None = None
+    deletes_interim: bool = False
+    final: list[BucketRows] = field(default_factory=list)
+    interim: list[BucketRows] = field(default_factory=list)
+    n_rows: int = 0
+
+    def add(self, outcome: Outcome, elapsed_ms: float = 0.0) -> None:
+        """Apply the outcome of the next event."""
+        if outcome.deletes_all:
+            self._drop(None)
+            self.deletes_all = True
+        if outcome.deletes_after_ms is not None:
+            after = self.deletes_after_ms
+            self._drop(outcome.deletes_after_ms)
+            self.deletes_after_ms = min(outcome.deletes_after_ms, outcome.deletes_after_ms if after is None else after)
+        if outcome.buckets:
+            self.deletes_interim, self.interim = True, []
+            each_ms = round(elapsed_ms / len(outcome.buckets))
+            for result in outcome.buckets:
+                rows = BucketRows.of(self.job_id, result)
+                rows.bucket["processing_time_ms"] = each_ms
+                self.final.append(rows)
+                self.n_rows += len(rows)
+        if outcome.interim:
+            self.deletes_interim = True
+            self.interim = [BucketRows.of(self.job_id, result) for result in outcome.interim]
+
+    def _drop(self, after_ms: int | None) -> None:
+        """Forget pending rows of buckets that start later, or all."""
+        self.final = [rows for rows in self.final if after_ms is not None and rows.bucket["timestamp"] <= after_ms]
+        self.deletes_interim, self.interim = True, []
+        self.n_rows = sum(len(rows) for rows in self.final)
+
+
+class ResultWriter:
+    """Writes the results of one job and its checkpoint, in one transaction each time."""
+
+    def __init__(self, store: EventStore, job_id: str, epoch: int) -> None:
+        self._store = store
+        self._job_id = job_id
+        self._epoch = epoch
+        self._written = store.read_checkpoint(subscriber_of(job_id))
+        self._version = self._written
+        self._pending = PendingResults(job_id)
+        self._timing = _read_timing(store, job_id)
+
+    @property
+    def written(self) -> int:
+        """Version of the stream up to which results are written."""
+        return self._written
+
+    @property
+    def n_pending(self) -> int:
+        """Rows held back."""
+        return self._pending.n_rows
+
+    def add(self, version: int, outcome: Outcome, elapsed_ms: float) -> None:
+        """Take the outcome of the event at a version; what was written before a restart is not written again."""
+        if version <= self._written:
+            return
+        assert version == self._version + 1 or self._version == 0 or outcome.deletes_all, (
+            f"job {self._job_id}: results of version {version} come after those of {self._version}"
+        )
+        self._version = version
+        self._pending.add(outcome, elapsed_ms)
+        if outcome.deletes_all:
+            self._timing = Timing()
+        self._timing.add(outcome, elapsed_ms)
+
+    def commit(self, model: Model | None) -> None:
+        """Write what is pending; ``model`` gives the statistics as of the last event taken."""
+        if self._version == self._written:
+            return
+        with self._store.transaction() as connection:
+            write_pending(connection, self._pending)
+            if model is None:
+                connection.execute(delete(job_stats).where(job_stats.c.job_id == self._job_id))
+            else:
+                upsert(connection, job_stats, [_stats_row(self._job_id, model, self._timing)])
+            self._store.write_checkpoint(
+                connection, subscriber_of(self._job_id), self._written, self._version, self._epoch
+            )
+        self._written = self._version
+        self._pending = PendingResults(self._job_id)
+
+
+def write_pending(connection: Connection, pending: PendingResults) -> None:
+    """Apply pending changes to the stored results."""
+    for table in RESULT_TABLES:
+        of_job = delete(table).where(table.c.job_id == pending.job_id)
+        if pending.deletes_all:
+            connection.execute(of_job)
+            continue
+        if pending.deletes_after_ms is not None:
+            connection.execute(of_job.where(table.c.timestamp > pending.deletes_after_ms))
+        if pending.deletes_interim:
+            connection.execute(of_job.where(table.c.is_interim))
+    every = [*pending.final, *pending.interim]
+    _insert(connection, buckets, [rows.bucket for rows in every])
+    _insert(connection, records, [row for rows in every for row in rows.records])
+    _insert(connection, influencers, [row for rows in every for row in rows.influencers])
+
+
+def _insert(connection: Connection, table: Table, rows: list[Row]) -> None:
+    if rows:
+        connection.execute(insert(table), rows)
+
+
+def clear_results(store: EventStore, job_id: str, version: int) -> None:
+    """Delete all results of a job that was deleted at a version of its stream."""
+    subscriber = subscriber_of(job_id)
+    pending = PendingResults(job_id, deletes_all=True)
+    with store.transaction() as connection:
+        write_pending(connection, pending)
+        connection.execute(delete(job_stats).where(job_stats.c.job_id == job_id))
+        store.reset_checkpoint(connection, subscriber)
+        store.write_checkpoint(connection, subscriber, 0, version)
+
+
+def results_version(store: EventStore, job_id: str) -> tuple[int, int | None]:
+    """Return the version up to which results are written, and the end of the last finalized bucket."""
+    query = select(job_stats.c.last_finalized_bucket_end).where(job_stats.c.job_id == job_id)
+    with store.reading() as connection:
+        version = store.read_checkpoint(subscriber_of(job_id), connection)
+        return version, connection.execute(query).scalar()
+
+
+# ------------------------------------------------------------------------------------------------------ statistics
+
+
+class Timing(msgspec.Struct):
+    """How long the analysis of buckets took, in milliseconds; not part of what a replay repeats."""
+
+    bucket_count: int = 0
+    total_ms: float = 0.0
+    minimum_ms: float | None = None
+    maximum_ms: float | None = None
+    exponential_average_ms: float | None = None
+
+    def add(self, outcome: Outcome, elapsed_ms: float) -> None:
+        """Count the buckets of an outcome, each with an equal share of the time."""
+        n_buckets = len(outcome.buckets)
+        if not n_buckets:
+            return
+        each = elapsed_ms / n_buckets
+        self.bucket_count += n_buckets
+        self.total_ms += elapsed_ms
+        self.minimum_ms = each if self.minimum_ms is None else min(self.minimum_ms, each)
+        self.maximum_ms = each if self.maximum_ms is None else max(self.maximum_ms, each)
+        past = each if self.exponential_average_ms is None else self.exponential_average_ms
+        weight: float = EXPONENT**n_buckets
+        self.exponential_average_ms = weight * past + (1.0 - weight) * each
+
+    def resource(self, bucket_span_seconds: int) -> dict[str, Any]:
+        """Return the statistics as the API shows them; what needs a bucket is absent until there is one."""
+        shown: dict[str, Any] = {
+            "bucket_count": self.bucket_count,
+            "total_bucket_processing_time_ms": self.total_ms,
+        }
+        average = self.exponential_average_ms
+        if average is not None:
+            shown["minimum_bucket_processing_time_ms"] = self.minimum_ms
+            shown["maximum_bucket_processing_time_ms"] = self.maximum_ms
+            shown["average_bucket_processing_time_ms"] = self.total_ms / self.bucket_count
+            shown["exponential_average_bucket_processing_time_ms"] = average
+            per_hour = average * 3600 / bucket_span_seconds
+            shown["exponential_average_bucket_processing_time_per_hour_ms"] = per_hour
+        return shown
+
+
+def read_timing(text: str) -> Timing:
+    """Read the statistics of a row."""
+    return msgspec.json.decode(text, type=Timing)
+
+
+def _read_timing(store: EventStore, job_id: str) -> Timing:
+    with store.reading() as connection:
+        text = connection.execute(select(job_stats.c.timing_stats).where(job_stats.c.job_id == job_id)).scalar()
+    return Timing() if text is None else read_timing(text)
+
+
+def _stats_row(job_id: str, model: Model, timing: Timing) -> Row:
+    return {
+        "job_id": job_id,
+        "last_finalized_bucket_end": model.last_finalized_bucket_end_ms,
+        "model_size_stats": _text(model.size_stats()),
+        "timing_stats": msgspec.json.encode(timing).decode(),
+    }

@@ -1,0 +1,31 @@
+"""What the environment decides: read once, at start, and passed on as a plain value."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+DATABASE_FILE = "marigraph.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one process."""
+
+    database: str
+    """A database URL, or the path of a SQLite file."""
+    lease_seconds: float = 30.0
+    """How long a job stays ours when we fall silent; chosen: long against a stalled disk, short for a failover."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ, database: str | None = None) -> "Settings":
+        """Take the database from the argument, else ``MARIGRAPH_DB``, else a file in the user's data directory."""
+        chosen = database or environment.get("MARIGRAPH_DB") or _default_database()
+        return cls(database=chosen)
+
+
+def _default_database() -> str:
+    folder = Path(platformdirs.user_data_dir("marigraph", appauthor=False))
+    return str(folder / DATABASE_FILE)

@@ -1,0 +1,80 @@
+"""The read models: what queries read, written only by projections of the log and droppable at any time.
+
+The log's own tables are in ``eventstore/tables.py``; all DDL goes through Alembic (``migrations/``). Rows carry the
+columns that queries filter and sort by, and the resource itself as JSON text, written once and handed out as it is.
+Times are milliseconds since the epoch. ``jobs`` is the fold of each job's stream; the result tables are written by
+the job's runner together with its checkpoint.
+"""
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
+
+from eventstore.tables import NAMING_CONVENTION
+
+metadata = MetaData(naming_convention=NAMING_CONVENTION)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),  # of the stream up to which the row is folded
+    Column("fold_version", Integer, nullable=False),  # of the code that folded it; another one starts over
+    Column("state", Text, nullable=False),
+    Column("body", Text, nullable=False),  # the whole aggregate (domain.job.encode_job)
+)
+
+job_stats = Table(
+    "job_stats",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("last_finalized_bucket_end", BigInteger, nullable=True),
+    Column("model_size_stats", Text, nullable=False),
+    Column("timing_stats", Text, nullable=False),
+)
+
+buckets = Table(
+    "buckets",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("timestamp", BigInteger, primary_key=True),
+    Column("is_interim", Boolean, nullable=False),
+    Column("anomaly_score", Double, nullable=False),
+    Column("initial_anomaly_score", Double, nullable=False),
+    Column("event_count", BigInteger, nullable=False),
+    Column("bucket_span", BigInteger, nullable=False),
+    Column("processing_time_ms", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("ix_buckets_score", "job_id", "anomaly_score"),
+)
+
+records = Table(
+    "records",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("timestamp", BigInteger, primary_key=True),
+    Column("sequence", Integer, primary_key=True),  # place among the records of its bucket
+    Column("is_interim", Boolean, nullable=False),
+    Column("record_score", Double, nullable=False),
+    Column("initial_record_score", Double, nullable=False),
+    Column("probability", Double, nullable=False),
+    Column("detector_index", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("ix_records_score", "job_id", "record_score"),
+)
+
+influencers = Table(
+    "influencers",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("timestamp", BigInteger, primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("is_interim", Boolean, nullable=False),
+    Column("influencer_score", Double, nullable=False),
+    Column("initial_influencer_score", Double, nullable=False),
+    Column("probability", Double, nullable=False),
+    Column("influencer_field_name", Text, nullable=False),
+    Column("influencer_field_value", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("ix_influencers_score", "job_id", "influencer_score"),
+)
+
+RESULT_TABLES = (buckets, records, influencers)
