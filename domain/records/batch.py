@@ -82,9 +82,7 @@ class RecordSchema:
     @property
     def field_names(self) -> tuple[str, ...]:
         """Every field that is read, the time first, each once."""
-        return tuple(
-            dict.fromkeys((self.time_field, *self.number_fields, *self.text_fields, *self.analysis_fields))
-        )
+        return tuple(dict.fromkeys((self.time_field, *self.number_fields, *self.text_fields, *self.analysis_fields)))
 
 
 def _distinct(names: Iterable[str | None]) -> tuple[str, ...]:

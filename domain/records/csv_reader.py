@@ -191,8 +191,7 @@ def _unquote(begins: Index, ends: Index, quotes: Index) -> bool:
 
 def _columns_of_rows(rows: list[list[str]], places: dict[str, int]) -> tuple[dict[str, Spans], Index]:
     columns = {
-        name: Spans.of_texts([row[place] if place < len(row) else "" for row in rows])
-        for name, place in places.items()
+        name: Spans.of_texts([row[place] if place < len(row) else "" for row in rows]) for name, place in places.items()
     }
     return columns, np.fromiter(map(len, rows), dtype=np.intp, count=len(rows))
 

@@ -8,6 +8,7 @@ the same grammar by whole columns where it can.
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,20 @@ class CsvFormat:
         if self.delimiter in "\r\n" or self.quote in "\r\n" or self.delimiter == self.quote:
             reason = "field_delimiter and quote_character must differ, and neither may end a line"
             raise InvalidArgument(reason)
+
+    @classmethod
+    def of(cls, description: Any) -> "CsvFormat | None":
+        """Return the format that a job's data description names, None if it leaves that to the header.
+
+        Parameters
+        ----------
+        description : DataDescription
+            Read by attribute only: `field_delimiter`, `quote_character`. A quote without a delimiter goes with tabs.
+        """
+        delimiter, quote = description.field_delimiter, description.quote_character
+        if delimiter is None and quote is None:
+            return None
+        return cls("\t" if delimiter is None else delimiter, '"' if quote is None else quote)
 
     @property
     def is_ascii(self) -> bool:

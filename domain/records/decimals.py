@@ -91,9 +91,7 @@ def _take_out_dot(first: Words, last: Words) -> tuple[Words, Words, NDArray[np.i
         return first, last, n_dots, n_dots
     dots = in_last | in_first
     n_dots[(in_last & (in_last - _U(1))) | (in_first & (in_first - _U(1))) != 0] = 2
-    place = (
-        np.frexp(dots.astype(np.float64))[1].astype(np.int64) - 8
-    ) >> 3  # the byte of a word that is the point
+    place = (np.frexp(dots.astype(np.float64))[1].astype(np.int64) - 8) >> 3  # the byte of a word that is the point
     scale = np.where(has_last, 7 - place, np.where(has_first, 15 - place, 0))
     eight, top, zero = _U(8), _U(56), _ZEROS & _U(0xFF)
     before = (dots >> _U(7)) - _U(1)

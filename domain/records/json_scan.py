@@ -84,10 +84,11 @@ def scan_records(data: bytes) -> Iterator[Piece]:
 def find_json_cut(data: bytes) -> int:
     """Return the length of the longest beginning of the data that ends with a whole record, or 0.
 
-    Lines with one record each are recognised without a scan.
+    Lines with one record each are recognised without a scan: a brace that begins a line after one that ends a line
+    is where a record begins.
     """
-    cut = data.rfind(b"}\n") + 2
-    if cut > 1 and data.startswith(b"{") and data.count(b"\n", 0, cut) == data.count(b"}\n{", 0, cut) + 1:
+    cut = data.rfind(b"}\n{") + 2
+    if cut > 1 and data.startswith(b"{") and data.count(b"\n", 0, cut) == data.count(b"}\n{", 0, cut + 1):
         return cut
     end = 0
     if b"}" not in data:

@@ -81,7 +81,5 @@ class Spans:
 
     def rows_of(self, places: Index, width: int) -> Bytes:
         """Return `width` bytes from each place on: ndarray of shape (n, width), dtype=uint8."""
-        pieces: NDArray[np.void] = np.ndarray(
-            (len(self.buffer) - width + 1,), f"V{width}", self.buffer, strides=(1,)
-        )
+        pieces: NDArray[np.void] = np.ndarray((len(self.buffer) - width + 1,), f"V{width}", self.buffer, strides=(1,))
         return pieces[places].view(np.uint8).reshape(len(places), width)

@@ -21,9 +21,7 @@ _OFFSET_WIDTHS = (1, 3, 5, 6)
 """`Z`, `+01`, `+0100`, `+01:00`."""
 
 _MONTH_NAMES = b"janfebmaraprmayjunjulaugsepoctnovdec"
-_MONTH_KEYS = np.array(
-    [int.from_bytes(_MONTH_NAMES[i : i + 3], "big") for i in range(0, 36, 3)], dtype=np.int64
-)
+_MONTH_KEYS = np.array([int.from_bytes(_MONTH_NAMES[i : i + 3], "big") for i in range(0, 36, 3)], dtype=np.int64)
 _LOWER_CASE = 0x202020
 
 
