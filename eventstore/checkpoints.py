@@ -37,11 +37,13 @@ def write(connection: Connection, move: Move, now: int) -> None:
         .values(position=move.new, epoch=move.epoch, updated_at=now)
     ).rowcount
     if not moved and move.old == 0:
-        moved = connection.execute(
+        made = connection.execute(
             insert(connection, checkpoints)
             .values(subscriber=move.subscriber, position=move.new, epoch=move.epoch, updated_at=now)
             .on_conflict_do_nothing()
-        ).rowcount
+            .returning(columns.position)  # the driver's row count of an INSERT is not to be trusted
+        ).first()
+        moved = 0 if made is None else 1
     if not moved:
         raise CheckpointMoved(move.subscriber, move.old, read(connection, move.subscriber))
 

@@ -75,8 +75,8 @@ class GroupCommit:
             self._write(batch)
         except BaseException as error:
             for member in batch:
-                if member.result is None and member.error is None:
-                    member.error = error if member is request else _broken(member, error)
+                member.result = None  # what a plan promised before it was committed
+                member.error = error if member is request else _broken(member, error)
             if not isinstance(error, Exception):
                 raise
         finally:

@@ -11,6 +11,7 @@ trip. Everything else goes through `_write_batch`.
 # ruff: noqa: D102 - the methods are described in `eventstore.backend.Backend`
 from __future__ import annotations
 
+import select
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -188,7 +189,8 @@ class PostgresBackend:
 
     def _attempt(self, requests: list[AppendRequest], attempt: _Attempt) -> None:
         driver = self._writer
-        if driver is None:
+        if driver is None or _is_hung_up(driver):
+            self._drop_writer()
             driver = self._writer = self._connect()
         if len(requests) == 1 and self._append_one(driver, requests[0], attempt):
             return
@@ -458,6 +460,22 @@ def make_engine(url: URL) -> Engine:
         max_overflow=READERS_MAX - 5,
         pool_pre_ping=True,
     )
+
+
+def _is_hung_up(driver: Driver) -> bool:
+    """Say whether the server has ended an idle connection, by a look at the socket (2 microseconds).
+
+    What would else be noticed after the append was sent, when its outcome is in doubt.
+    """
+    poll = select.poll()
+    poll.register(driver.fileno(), select.POLLIN)
+    for _ in range(3):  # a last notice, then the end of the stream
+        if not poll.poll(0):
+            return False
+        driver.pgconn.consume_input()
+        if driver.pgconn.status != psycopg.pq.ConnStatus.OK:
+            return True
+    return False
 
 
 def _fetch_heads(driver: Driver, names: list[str]) -> dict[str, HeadRow]:
