@@ -4,6 +4,8 @@ Memory stays bounded by the blocks that come in and the longest record allowed. 
 the caller's: this holds no I/O. Data that is refused raises before any batch of the block is handed out.
 """
 
+from dataclasses import replace
+
 from domain.errors import ParseError
 from domain.records.batch import RecordBatch, RecordSchema
 from domain.records.csv_reader import CsvFormat, CsvHeader, find_csv_cut, read_csv, sniff_format
@@ -91,7 +93,10 @@ class RecordReader:
 
     def finish(self) -> RecordBatch | None:
         """Return the records that end with the data, None if there are none."""
-        return self._read(self._pending, is_final=True)
+        batch = self._read(self._pending, is_final=True)
+        if batch is None and self._header_bytes:
+            return replace(read_json(b"", self.schema), input_bytes=self._header_bytes)
+        return batch
 
     def _read(self, data: bytes, *, is_final: bool) -> RecordBatch | None:
         if not self._is_begun and not self._begin(data, is_final=is_final):
