@@ -1,0 +1,150 @@
+"""A batch as one detector sees it: the records it uses, their series, measured values and weights.
+
+Texts are looked up once per distinct value of the batch; no record becomes a Python object. Series that do not exist
+yet are made later, segment by segment, because records decide in their order who still finds room.
+"""
+
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.config.detector import Detector
+from domain.model.accumulators import Hashes, Measured
+from domain.model.arrays import Bools, Floats, Ints, bounded
+from domain.model.functions import FUNCTIONS
+from domain.model.series import Name, SeriesTable
+from domain.records import RecordBatch, TextColumn
+
+UNKNOWN, REFUSED = -1, -2
+"""In a table of slots: the series does not exist yet; there was no memory for it."""
+
+Column = NDArray[Any]
+
+
+class DetectorView:
+    """The records of a batch that one detector uses.
+
+    Attributes
+    ----------
+    at : ndarray of shape (n,), dtype=int64
+        Where they stand among the accepted records, ascending.
+    codes : ndarray of shape (n,), dtype=int64
+        Which of the batch's series each belongs to, by place in ``names``.
+    names : list of tuple of str
+    slot_of_code : ndarray, dtype=int64
+        The slot of each of these series, ``UNKNOWN`` or ``REFUSED``.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        series: SeriesTable,
+        batch: RecordBatch,
+        accepted: Ints,
+        weights: Floats | None,
+    ) -> None:
+        columns = [batch.texts[name] for name in series.fields]
+        numbers = texts = None
+        if detector.field_name is not None:
+            measures_text = FUNCTIONS[detector.base_function].measures == "text"
+            numbers = None if measures_text else batch.numbers[detector.field_name]
+            texts = batch.texts[detector.field_name] if measures_text else None
+        needed = [texts] if texts is not None else []
+        self.at = _usable(accepted, numbers, needed if detector.use_null else [*needed, *columns])
+        used = accepted[self.at]
+        self._x = None if numbers is None else bounded(numbers[used])
+        self._weights = None if weights is None else weights[self.at]
+        self._hashes = None if texts is None else hash_texts(texts.values)[texts.codes[used]]
+        self.codes, self.names = _series_codes(columns, used)
+        self._series = series
+        self._generation = -1
+        self.slot_of_code: Ints = np.empty(0, np.int64)
+
+    def refresh(self) -> None:
+        """Look all series of the batch up, at first use and when slots changed their meaning."""
+        if self._generation != self._series.generation:
+            self._generation = self._series.generation
+            slot_of = self._series.slot_of
+            self.slot_of_code = np.array([slot_of.get(name, UNKNOWN) for name in self.names], np.int64)
+
+    def unknown(self, start: int, stop: int) -> tuple[list[int], list[int]]:
+        """Return the codes in records ``start`` to ``stop`` whose series do not exist, and where each first stands.
+
+        Places are among the accepted records, ascending.
+        """
+        codes = self.codes[start:stop]
+        is_unknown = self.slot_of_code[codes] == UNKNOWN
+        if not is_unknown.any():
+            return [], []
+        where = np.flatnonzero(is_unknown)
+        found, first = np.unique(codes[where], return_index=True)
+        order = np.argsort(first, kind="stable")
+        return found[order].tolist(), self.at[start + where[first[order]]].tolist()
+
+    def measured(self, start: int, stop: int, mask: Bools | None = None) -> tuple[Measured, bool]:
+        """Return records ``start`` to ``stop``, and whether some of them were refused for want of memory.
+
+        Parameters
+        ----------
+        mask : ndarray of shape (stop - start,), dtype=bool or None
+            Which of them are wanted; None: all.
+        """
+        columns = [_cut(column, start, stop) for column in (self._x, self._weights, self._hashes)]
+        slots = self.slot_of_code[self.codes[start:stop]]
+        if mask is not None:
+            slots, columns = slots[mask], _masked(columns, mask)
+        found = slots >= 0
+        is_refused = not found.all()
+        if is_refused:
+            slots, columns = slots[found], _masked(columns, found)
+        return Measured(slots, *columns), is_refused
+
+
+def hash_texts(values: list[str]) -> Hashes:
+    """Return 64 bits of hash per text, the same on every machine.
+
+    >>> hex(hash_texts(["a"])[0])
+    '0x2f42665b399ef840'
+    """
+    digests = b"".join(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in values)
+    return np.frombuffer(digests, "<u8").astype(np.uint64)
+
+
+def _usable(accepted: Ints, numbers: Floats | None, texts: list[TextColumn]) -> Ints:
+    """Return which accepted records have all that the detector needs."""
+    usable = np.ones(accepted.size, np.bool_) if numbers is None else ~np.isnan(numbers[accepted])
+    for column in texts:
+        usable &= column.codes[accepted] >= 0
+    return np.flatnonzero(usable)
+
+
+def _series_codes(columns: list[TextColumn], used: Ints) -> tuple[Ints, list[Name]]:
+    """Give the series of the batch numbers and names; a missing text is the series of the empty text."""
+    if not columns:
+        return np.zeros(used.size, np.int64), [()]
+    coded = [_with_empty(column, used) for column in columns]
+    if len(coded) == 1:
+        codes, texts = coded[0]
+        return codes, [(text,) for text in texts]
+    (outer, outer_texts), (inner, inner_texts) = coded
+    pairs, codes = np.unique(outer * len(inner_texts) + inner, return_inverse=True)
+    names: list[Name] = [
+        (outer_texts[pair // len(inner_texts)], inner_texts[pair % len(inner_texts)]) for pair in pairs.tolist()
+    ]
+    return codes.astype(np.int64), names
+
+
+def _with_empty(column: TextColumn, used: Ints) -> tuple[Ints, list[str]]:
+    codes = column.codes[used].astype(np.int64)
+    codes[codes < 0] = len(column.values)
+    return codes, [*column.values, ""]
+
+
+def _cut(column: Column | None, start: int, stop: int) -> Column | None:
+    return None if column is None else column[start:stop]
+
+
+def _masked(columns: list[Column | None], mask: Bools) -> list[Column | None]:
+    return [None if column is None else column[mask] for column in columns]

@@ -1,0 +1,228 @@
+"""The model of one feature of one detector: judges the values of a bucket against each series' past, then learns them.
+
+Judging and learning are apart: ``judge`` reads only, so that results of a bucket in progress leave no trace, and
+``learn`` takes what ``judge`` found out. Everything is per series; no other series has a say in a probability.
+The parts are ``forecast.py`` (what is expected), ``seasons.py``, ``spread.py`` and ``probability.py``.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from domain.config.functions import Side
+from domain.model import forecast, spread
+from domain.model.arrays import Arrays, Floats, Ints, Selection, capacity_for, grown
+from domain.model.functions import Feature
+from domain.model.probability import (
+    COUNT_MIN,
+    PROBABILITY_MIN,
+    SCREEN_Z,
+    count_tail,
+    is_random_count,
+    signed,
+    student_tail,
+    tail_dof,
+)
+from domain.model.seasons import DAY, WEEK, Cells, Profile
+
+COUNT, TIME, ORIGIN = range(3)
+FORECAST: Final = slice(3, 3 + forecast.N_ROWS)
+SPREAD: Final = slice(FORECAST.stop, FORECAST.stop + spread.N_ROWS)
+PEAK, PEAK_TIME = SPREAD.stop, SPREAD.stop + 1
+N_ROWS: Final = SPREAD.stop + 2
+"""Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; forecast; spread;
+most unusual exponent so far and its time, which belong to ``scoring.py``."""
+
+BYTES_PER_SERIES: Final = 8 * N_ROWS + 2 * 4 * (DAY.cells + WEEK.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was found of the values of one bucket.
+
+    Attributes
+    ----------
+    selection : slice or ndarray
+        The slots judged.
+    rows : ndarray of shape (N_ROWS, m)
+        A copy of their state.
+    y, residual, scale, z : ndarray of shape (m,)
+        Values relative to their origin; distance to the expected ones; usual distance; their ratio.
+    expected : ndarray of shape (forecast.N_PREDICTORS, m)
+    mixed : ndarray of shape (m,)
+        The expected value, relative to the origin.
+    """
+
+    selection: Selection
+    time_seconds: float
+    rows: Floats
+    y: Floats
+    mixed: Floats
+    residual: Floats
+    scale: Floats
+    z: Floats
+    expected: Floats
+    profiles: tuple[Floats, Floats]
+    cells: tuple[Cells, Cells]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The unusual values of one bucket.
+
+    Attributes
+    ----------
+    slots : ndarray of shape (k,)
+    probability, actual, typical : ndarray of shape (k,)
+    n_judged : int
+        How many values were judged to find these.
+    """
+
+    slots: Ints
+    probability: Floats
+    actual: Floats
+    typical: Floats
+    n_judged: int
+
+
+class FeatureModel:
+    """State and arithmetic of one feature for all series of a detector.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (N_ROWS, capacity), dtype=float64
+    day, week : Profile
+    """
+
+    def __init__(self, feature: Feature, side: Side, bucket_span_seconds: int) -> None:
+        self.feature = feature
+        self.side: Side = side if side != "both" else feature.side
+        self.rows: Floats = np.zeros((N_ROWS, capacity_for(0)))
+        self.day = Profile(DAY, bucket_span_seconds)
+        self.week = Profile(WEEK, bucket_span_seconds)
+        levels = forecast.time_constants(bucket_span_seconds)
+        self._memories = np.concatenate([levels, [[spread.short_memory_seconds(bucket_span_seconds)]]])
+        self._long_memory_buckets = float(levels[3, 0]) / bucket_span_seconds
+
+    def reserve(self, n_slots: int) -> None:
+        """Make room for ``n_slots`` series."""
+        if n_slots > self.rows.shape[1]:
+            self.rows = grown(self.rows, capacity_for(n_slots))
+            self.day.reserve(n_slots)
+            self.week.reserve(n_slots)
+
+    def judge(self, selection: Selection, x: Floats, time_seconds: float) -> Judgement:
+        """Compare values with what their series lead to expect; nothing is changed.
+
+        Parameters
+        ----------
+        selection : slice or ndarray of shape (m,)
+            Slots.
+        x : ndarray of shape (m,)
+            Their values in this bucket.
+        time_seconds : float
+            Middle of the bucket, seconds since the epoch.
+        """
+        rows = self.rows[:, selection].copy() if isinstance(selection, slice) else self.rows.take(selection, axis=1)
+        count = rows[COUNT]
+        np.copyto(rows[ORIGIN], x, where=count == 0.0)
+        origin = rows[ORIGIN]
+        y = x - origin
+        slow = rows[FORECAST][forecast.SLOW]
+        cells = self.day.cells_at(time_seconds), self.week.cells_at(time_seconds)
+        profiles = self.day.read(cells[0], selection, slow), self.week.read(cells[1], selection, slow)
+        scale = spread.scale_of(rows[SPREAD], count, origin + slow, self.feature.is_count)
+        expected = forecast.predict(rows[FORECAST], *profiles)
+        mixed = forecast.mix(rows[FORECAST], expected, scale)
+        if self.feature.is_non_negative:
+            np.maximum(mixed, -origin, out=mixed)
+        residual = y - mixed
+        z = residual / scale
+        np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
+        return Judgement(selection, time_seconds, rows, y, mixed, residual, scale, z, expected, profiles, cells)
+
+    def candidates(self, judged: Judgement, *, grows_on: bool = False) -> Candidates:
+        """Pick the unusual values and calculate their exact probabilities.
+
+        Parameters
+        ----------
+        grows_on : bool
+            The bucket is still open: a value that can only grow is not too low yet.
+        """
+        side: Side = "high" if grows_on and self.feature.is_additive else self.side
+        if grows_on and self.feature.is_additive and self.side == "low":
+            return _NO_CANDIDATES
+        is_mature = judged.rows[COUNT] >= COUNT_MIN
+        away = signed(judged.z, side)
+        at = np.flatnonzero((away > SCREEN_Z) & is_mature)
+        n_judged = int(np.count_nonzero(is_mature))
+        if at.size == 0:
+            return Candidates(at, _NONE, _NONE, _NONE, n_judged)
+        rows = judged.rows[:, at]
+        count, (square, absolute) = rows[COUNT], rows[SPREAD][[spread.SQUARE, spread.ABSOLUTE]]
+        dof = tail_dof(square, absolute, np.minimum(count, self._long_memory_buckets))
+        probability = student_tail(away[at], dof, count, side)
+        actual = judged.y[at] + rows[ORIGIN]
+        typical = judged.mixed[at] + rows[ORIGIN]
+        if self.feature.is_count:
+            variance = judged.scale[at] * judged.scale[at]
+            discrete = count_tail(actual, typical, variance, side)
+            np.maximum(probability, discrete, out=probability, where=is_random_count(typical, variance))
+        np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0, out=probability)
+        selection = judged.selection
+        slots = at + selection.start if isinstance(selection, slice) else selection[at]
+        return Candidates(slots, probability, actual, typical, n_judged)
+
+    def learn(self, judged: Judgement) -> None:
+        """Take the judged values into the state."""
+        rows = judged.rows
+        count = rows[COUNT]
+        away = judged.time_seconds - rows[TIME]
+        gains = -np.expm1(-away / self._memories)
+        # The first values make plain means, until the memory is full. There is one residual less than values.
+        np.maximum(gains[:3], 1.0 / (count + 1.0), out=gains[:3])
+        np.maximum(gains[3:], 1.0 / np.maximum(count, 1.0), out=gains[3:])
+        weight, shift = spread.belief(rows[SPREAD], judged.z, count)
+        believed = judged.mixed + judged.residual * weight
+        fade = np.minimum(away * (1.0 / spread.RANGE_MEMORY_SECONDS), 1.0)
+        widest = judged.scale * (spread.WINSOR + 20.0 * shift + 40.0 / np.maximum(count, 1.0))
+        slow = rows[FORECAST][forecast.SLOW]
+        spread.learn(rows[SPREAD], judged.residual, widest, value=believed, slow=slow, gains=gains[3:], fade=fade)
+        error_max = judged.scale * forecast.ERROR_CLIP
+        forecast.learn(
+            rows[FORECAST],
+            judged.expected,
+            judged.profiles,
+            value=believed,
+            error_max=error_max,
+            gains=gains,
+        )
+        self.day.learn(judged.cells[0], judged.selection, believed, weight)
+        self.week.learn(judged.cells[1], judged.selection, believed, weight)
+        count += 1.0
+        rows[TIME] = judged.time_seconds
+        self.rows[:, judged.selection] = rows
+
+    def forget(self, slots: Ints) -> None:
+        """Clear slots."""
+        self.rows[:, slots] = 0.0
+        self.day.forget(slots)
+        self.week.forget(slots)
+
+    def state(self, n_slots: int) -> Arrays:
+        """Return copies of all arrays, trimmed to the slots in use."""
+        self.reserve(n_slots)
+        return {"rows": self.rows[:, :n_slots].copy(), **self.day.state(n_slots), **self.week.state(n_slots)}
+
+    def load(self, arrays: Arrays) -> None:
+        """Take over what ``state`` returned."""
+        rows = arrays["rows"]
+        self.reserve(rows.shape[1])
+        self.rows[:, : rows.shape[1]] = rows
+        self.day.load(arrays)
+        self.week.load(arrays)
+
+
+_NONE: Final = np.empty(0)
+_NO_CANDIDATES: Final = Candidates(np.empty(0, np.int64), _NONE, _NONE, _NONE, 0)

@@ -1,0 +1,107 @@
+"""What each detector function measures: the features of a series per bucket, and what is known of their values.
+
+A function becomes one feature, ``metric`` three. How a feature is accumulated is in ``accumulators.py``, how it is
+judged in ``feature_model.py``.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from domain.config.detector import MLCATEGORY
+from domain.config.functions import Side
+from domain.config.job import JobConfig
+from domain.errors import Unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One number per series and bucket.
+
+    Attributes
+    ----------
+    description : str
+        The ``function_description`` of its records, and its name in the accumulator.
+    side : {'both', 'high', 'low'}
+        Which deviations count when the function itself does not say.
+    is_count : bool
+        Values are whole numbers of events.
+    is_non_negative : bool
+        Values are never below 0, and neither is what is expected.
+    is_additive : bool
+        The value of a bucket in progress can only grow.
+    """
+
+    description: str
+    side: Side = "both"
+    is_count: bool = False
+    is_non_negative: bool = False
+    is_additive: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTraits:
+    """How a function is accumulated and judged.
+
+    Attributes
+    ----------
+    accumulator : str
+        Key of ``accumulators.ACCUMULATORS``.
+    features : tuple of Feature
+    has_zeros : bool
+        A bucket without records of the series counts as the value 0; otherwise it says nothing.
+    measures : {'number', 'text', None}
+        What the measured field is; None: there is none.
+    """
+
+    accumulator: str
+    features: tuple[Feature, ...]
+    has_zeros: bool = False
+    measures: Literal["number", "text"] | None = "number"
+
+
+def _count(description: str) -> Feature:
+    return Feature(description, is_count=True, is_non_negative=True, is_additive=True)
+
+
+FUNCTIONS: Final[dict[str, FunctionTraits]] = {
+    "count": FunctionTraits("count", (_count("count"),), has_zeros=True, measures=None),
+    "non_zero_count": FunctionTraits("count", (_count("count"),), measures=None),
+    "distinct_count": FunctionTraits("distinct", (_count("distinct_count"),), measures="text"),
+    "mean": FunctionTraits("mean", (Feature("mean"),)),
+    "min": FunctionTraits("min", (Feature("min", "low"),)),
+    "max": FunctionTraits("max", (Feature("max", "high"),)),
+    "sum": FunctionTraits("sum", (Feature("sum", is_additive=True),), has_zeros=True),
+    "non_null_sum": FunctionTraits("sum", (Feature("sum", is_additive=True),)),
+    "median": FunctionTraits("median", (Feature("median"),)),
+    "varp": FunctionTraits("variance", (Feature("varp", is_non_negative=True),)),
+    "metric": FunctionTraits("metric", (Feature("mean"), Feature("min", "low"), Feature("max", "high"))),
+}
+"""By base function. ``min`` looks for values that are too low and ``max`` for values that are too high, since the
+other direction is no extreme."""
+
+
+def check_supported(config: JobConfig) -> None:
+    """Refuse a job with a detector that this engine cannot run yet.
+
+    Raises
+    ------
+    Unsupported
+        Names the first such detector and what is missing.
+    """
+    for detector in config.detectors:
+        name = f"detector [{detector.detector_index}] '{detector.detector_description}'"
+        if detector.base_function not in FUNCTIONS:
+            reason = f"{name}: the function '{detector.function}' is not supported by this version's engine"
+            raise Unsupported(reason)
+        if detector.over_field_name is not None:
+            reason = f"{name}: over_field_name (population analysis) is not supported by this version's engine"
+            raise Unsupported(reason)
+        if MLCATEGORY in (detector.by_field_name, detector.partition_field_name):
+            reason = f"{name}: categorization is not supported by this version's engine"
+            raise Unsupported(reason)
+    if config.categorization_field_name is not None:
+        reason = (
+            f"categorization_field_name [{config.categorization_field_name}]: "
+            "categorization is not supported by this version's engine"
+        )
+        raise Unsupported(reason)

@@ -1,0 +1,73 @@
+"""Memory of a model, counted from its series rather than measured, so that it is the same wherever a job is replayed.
+
+A new series is made only while the count stays within the limit. Once one was refused no more are made until pruning
+frees memory or the limit is raised; the series that exist go on.
+"""
+
+from typing import Any, Final
+
+BASE_BYTES: Final = 100_000
+"""What a model without any series takes. Measured: tracemalloc around an empty model, rounded up."""
+SOFT_LIMIT_SHARE: Final = 0.6
+
+OK, SOFT_LIMIT, HARD_LIMIT = "ok", "soft_limit", "hard_limit"
+
+
+class Memory:
+    """The account.
+
+    Attributes
+    ----------
+    limit, used, peak : int
+        Bytes.
+    is_full : bool
+        A series was refused and nothing was freed since.
+    refused_bucket_count : int
+        Buckets with records of series that were refused: ``bucket_allocation_failures_count``.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.used = self.peak = BASE_BYTES
+        self.is_full = False
+        self.refused_bucket_count = 0
+
+    @property
+    def status(self) -> str:
+        """The ``memory_status`` of the API."""
+        if self.is_full:
+            return HARD_LIMIT
+        return SOFT_LIMIT if self.used > SOFT_LIMIT_SHARE * self.limit else OK
+
+    def reserve(self, n_bytes: int) -> bool:
+        """Take memory for a series if there is room."""
+        if self.is_full or self.used + n_bytes > self.limit:
+            self.is_full = True
+            return False
+        self.used += n_bytes
+        self.peak = max(self.peak, self.used)
+        return True
+
+    def settle(self, used: int) -> None:
+        """Set what is used now, after series were pruned."""
+        self.is_full = self.is_full and used >= self.used
+        self.used = used
+
+    def change_limit(self, limit: int) -> None:
+        """Go on under another limit."""
+        self.is_full = self.is_full and limit <= self.limit
+        self.limit = limit
+
+    def state(self) -> dict[str, Any]:
+        """Return what is to be kept; the limit belongs to the job's configuration."""
+        return {
+            "used": self.used,
+            "peak": self.peak,
+            "is_full": self.is_full,
+            "refused_bucket_count": self.refused_bucket_count,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what ``state`` returned."""
+        self.used, self.peak = state["used"], state["peak"]
+        self.is_full, self.refused_bucket_count = state["is_full"], state["refused_bucket_count"]

@@ -1,0 +1,188 @@
+"""From probabilities to scores: calibrated against what this job calls improbable, and held under earlier peaks.
+
+Probabilities are carried as exponents, ``e = -ln p``. If a model is right, exponents beyond a threshold exceed it by 1
+on average; a job whose data have heavier tails than any model allows for exceeds it by more, and its exponents are
+shrunk by that much. A value equal to nothing seen before keeps its rank, whatever came before it.
+"""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+
+from domain.model.arrays import Floats
+
+UNUSUAL: Final = 0.05
+"""Probability from which a value takes part in the calibration."""
+UNUSUAL_EXPONENT: Final = -math.log(UNUSUAL)
+EXCESS_MAX: Final = 8.0
+"""An excess counts for at most this. Chosen: one real anomaly must not devalue the next."""
+PRIOR_JUDGED, PRIOR_UNUSUAL = 400.0, 20.0
+"""Strength of the belief that the model is right: so many values judged, of which 5 % were unusual. Chosen."""
+MEMORY_SECONDS: Final = 30 * 86_400.0
+PEAK_MEMORY_SECONDS: Final = 20 * 86_400.0
+"""Time in which an earlier peak fades to 37 %, so that a repeat is worth more the longer ago the last was."""
+
+_SEVERITY: Final = (
+    (0.0, 0.0),
+    (-math.log10(0.035), 0.0),
+    (3.0, 8.0),
+    (4.0, 25.0),
+    (5.0, 50.0),
+    (7.0, 75.0),
+    (10.0, 90.0),
+    (20.0, 98.0),
+    (300.0, 100.0),
+)
+"""Score against -log10 of the calibrated probability. Chosen: a chance of 1 in 10^5 is where a warning turns into
+something to look at; 0.035 is the cutoff below which the API's users expect nothing."""
+_LOG_10: Final = math.log(10.0)
+_SEVERITY_EXPONENTS: Final = np.array([point[0] * _LOG_10 for point in _SEVERITY])
+_SEVERITY_SCORES: Final = np.array([point[1] for point in _SEVERITY])
+
+
+def severity(exponents: Floats) -> Floats:
+    """Return the score, 0 to 100, that exponents deserve before any history.
+
+    >>> severity(np.array([0.0, 5 * math.log(10)]))
+    array([ 0., 50.])
+    """
+    scores: Floats = np.interp(exponents, _SEVERITY_EXPONENTS, _SEVERITY_SCORES)
+    return scores
+
+
+def ceiling(exponents: Floats, peaks: Floats) -> Floats:
+    """Return the highest score that an exponent may have beside the highest one before it.
+
+    A new peak may have 100; what deserves half of what an earlier one deserved, 75; then falling to 0.
+
+    Parameters
+    ----------
+    exponents, peaks : ndarray of shape (k,)
+    """
+    own, earlier = severity(exponents), severity(peaks)
+    ratio = own / np.maximum(np.maximum(own, earlier), 1e-9)
+    limit: Floats = 100.0 * np.minimum(1.5 * ratio, 0.5 + 0.5 * ratio)
+    return limit
+
+
+def faded(peaks: Floats, ages_seconds: Floats) -> Floats:
+    """Return earlier peaks as they count now."""
+    above = np.maximum(peaks - UNUSUAL_EXPONENT, 0.0)
+    return UNUSUAL_EXPONENT + above * np.exp(-np.maximum(ages_seconds, 0.0) / PEAK_MEMORY_SECONDS)
+
+
+class Calibration:
+    """How often, and how far, this scope's values were unusual.
+
+    Attributes
+    ----------
+    n_judged, n_unusual, excess : float
+        Sums over the values judged, fading over ``MEMORY_SECONDS``.
+    """
+
+    def __init__(self, bucket_span_seconds: int) -> None:
+        self._keep = math.exp(-bucket_span_seconds / MEMORY_SECONDS)
+        self.n_judged = self.n_unusual = self.excess = 0.0
+
+    def calibrate(self, exponents: Floats) -> Floats:
+        """Return the exponents as they would be if the model were right. Exponents of usual values stay.
+
+        Parameters
+        ----------
+        exponents : ndarray of shape (k,)
+        """
+        unusual = PRIOR_UNUSUAL + self.n_unusual
+        threshold = -math.log(max(unusual / (PRIOR_JUDGED + self.n_judged), UNUSUAL))
+        mean_excess = max((PRIOR_UNUSUAL + self.excess) / unusual, 1.0)
+        above = np.maximum(exponents - UNUSUAL_EXPONENT, 0.0)
+        calibrated: Floats = np.minimum(exponents, threshold) + above / mean_excess
+        return calibrated
+
+    def learn(self, exponents: Floats, n_judged: int) -> None:
+        """Take in the candidates among the values judged in a bucket.
+
+        The sum is exact, so that the order of the series has no say.
+        """
+        above = exponents - UNUSUAL_EXPONENT
+        above = above[above > 0.0]
+        self.n_judged = self.n_judged * self._keep + n_judged
+        self.n_unusual = self.n_unusual * self._keep + above.size
+        self.excess = self.excess * self._keep + math.fsum(np.minimum(above, EXCESS_MAX).tolist())
+
+    def state(self) -> list[float]:
+        """Return the sums."""
+        return [self.n_judged, self.n_unusual, self.excess]
+
+    def load(self, state: list[float]) -> None:
+        """Take over what ``state`` returned."""
+        self.n_judged, self.n_unusual, self.excess = map(float, state)
+
+
+class Peak:
+    """The most unusual exponent of a scope so far, fading."""
+
+    def __init__(self) -> None:
+        self.exponent = 0.0
+        self.time_seconds = 0.0
+
+    def at(self, time_seconds: float) -> float:
+        """Return the peak as it counts at a time."""
+        above = max(self.exponent - UNUSUAL_EXPONENT, 0.0)
+        age = max(time_seconds - self.time_seconds, 0.0)
+        return UNUSUAL_EXPONENT + above * math.exp(-age / PEAK_MEMORY_SECONDS)
+
+    def learn(self, exponent: float, time_seconds: float) -> None:
+        """Take an exponent in."""
+        if exponent > self.at(time_seconds):
+            self.exponent, self.time_seconds = exponent, time_seconds
+
+    def state(self) -> list[float]:
+        """Return the peak and its time."""
+        return [self.exponent, self.time_seconds]
+
+    def load(self, state: list[float]) -> None:
+        """Take over what ``state`` returned."""
+        self.exponent, self.time_seconds = map(float, state)
+
+
+class BucketNormalizer:
+    """Scores one thing per bucket: the bucket itself, or one influencer field."""
+
+    def __init__(self, bucket_span_seconds: int) -> None:
+        self.calibration = Calibration(bucket_span_seconds)
+        self.peak = Peak()
+
+    def score(self, exponent: float, time_seconds: float) -> float:
+        """Return the score, 0 to 100, of an exponent; nothing is changed."""
+        exponents = self.calibration.calibrate(np.array([exponent]))
+        limit = ceiling(exponents, np.array([self.peak.at(time_seconds)]))
+        return float(np.minimum(severity(exponents), limit)[0])
+
+    def learn(self, exponent: float, time_seconds: float) -> None:
+        """Take the exponent of a bucket in; 0 when nothing was unusual."""
+        exponents = np.array([exponent])
+        self.peak.learn(float(self.calibration.calibrate(exponents)[0]), time_seconds)
+        self.calibration.learn(exponents, 1)
+
+    def state(self) -> dict[str, Any]:
+        """Return what is to be kept."""
+        return {"calibration": self.calibration.state(), "peak": self.peak.state()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what ``state`` returned."""
+        self.calibration.load(state["calibration"])
+        self.peak.load(state["peak"])
+
+
+def exponent_of_best(exponent: float, n_judged: int) -> float:
+    """Return the exponent of the smallest of n probabilities: ``1 - (1 - p)^n``.
+
+    >>> round(exponent_of_best(-math.log(0.01), 10), 4) == round(-math.log(1 - 0.99**10), 4)
+    True
+    """
+    n = max(n_judged, 1)
+    if exponent > 40.0:
+        return exponent - math.log(n)  # p is far below rounding: 1 - (1 - p)^n = n p
+    p = min(math.exp(-exponent), 1.0 - 1e-16)
+    return max(0.0, -math.log(-math.expm1(n * math.log1p(-p))))

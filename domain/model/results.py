@@ -1,0 +1,77 @@
+"""What the model says of a bucket: frozen values named as in the API, ready to be written by whoever keeps results.
+
+All scores run from 0 (nothing unusual) to 100; all probabilities from 0 to 1, small is unusual.
+"""
+
+import msgspec
+
+
+class InfluencerMention(msgspec.Struct, frozen=True):
+    """One influencer field and its values that explain a record."""
+
+    influencer_field_name: str
+    influencer_field_values: list[str]
+
+
+class RecordResult(msgspec.Struct, frozen=True):
+    """One series, unusual in one bucket. Fields that do not apply are None."""
+
+    detector_index: int
+    function: str
+    function_description: str
+    probability: float
+    record_score: float
+    initial_record_score: float
+    typical: list[float]
+    actual: list[float]
+    field_name: str | None = None
+    by_field_name: str | None = None
+    by_field_value: str | None = None
+    partition_field_name: str | None = None
+    partition_field_value: str | None = None
+    multi_bucket_impact: float = 0.0
+    influencers: list[InfluencerMention] = msgspec.field(default_factory=list)
+
+
+class BucketInfluencer(msgspec.Struct, frozen=True):
+    """How unusual a bucket is as seen through one influencer field, or through time itself (``bucket_time``)."""
+
+    influencer_field_name: str
+    initial_anomaly_score: float
+    anomaly_score: float
+    raw_anomaly_score: float
+    probability: float
+
+
+class InfluencerResult(msgspec.Struct, frozen=True):
+    """One value of an influencer field that explains unusual records of a bucket."""
+
+    influencer_field_name: str
+    influencer_field_value: str
+    influencer_score: float
+    initial_influencer_score: float
+    probability: float
+
+
+class BucketResult(msgspec.Struct, frozen=True):
+    """Everything said of one bucket.
+
+    Attributes
+    ----------
+    timestamp_ms : int
+        Start of the bucket, milliseconds since the epoch.
+    event_count : int
+        Records in the bucket, or the sum of their summary counts.
+    records, influencers : list
+        The most unusual first.
+    """
+
+    timestamp_ms: int
+    bucket_span_seconds: int
+    anomaly_score: float
+    initial_anomaly_score: float
+    event_count: int
+    is_interim: bool = False
+    bucket_influencers: list[BucketInfluencer] = msgspec.field(default_factory=list)
+    records: list[RecordResult] = msgspec.field(default_factory=list)
+    influencers: list[InfluencerResult] = msgspec.field(default_factory=list)

@@ -1,0 +1,176 @@
+"""Scores of a bucket: what its detectors found becomes records, influencers, bucket influencers and one score.
+
+The least probable finding speaks for the bucket, as the best of all values judged in it: ``1 - (1 - p)^n``. The same is
+asked of each influencer field, with the findings that have a value of it. Each of these has its own history to be
+normalised against.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from domain.config.job import JobConfig
+from domain.model.detector_model import DetectorModel, Findings
+from domain.model.normalizer import BucketNormalizer, exponent_of_best, severity
+from domain.model.results import (
+    BucketInfluencer,
+    BucketResult,
+    InfluencerMention,
+    InfluencerResult,
+    RecordResult,
+)
+
+CUTOFF: Final = 0.035
+"""Calibrated probability from which a value is not written as a record."""
+RECORDS_PER_BUCKET_EXPECTED: Final = 3.5
+"""In jobs of more than 100 series the cutoff falls, so that chance alone writes no more records per bucket."""
+BUCKET_TIME: Final = "bucket_time"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record, and how unusual it is beside the others of its bucket."""
+
+    exponent: float
+    record: RecordResult
+
+
+class BucketScorer:
+    """Turns findings into results; keeps the history that they are normalised against."""
+
+    def __init__(self, config: JobConfig) -> None:
+        self._span = config.bucket_span_seconds
+        self._fields = config.influencers
+        self._normalizers = {name: BucketNormalizer(self._span) for name in (BUCKET_TIME, *self._fields)}
+
+    def score(
+        self,
+        detectors: Sequence[DetectorModel],
+        findings: Sequence[Findings],
+        bucket_start: int,
+        event_count: int,
+        *,
+        is_interim: bool,
+    ) -> BucketResult:
+        """Make the result of a bucket; unless it is interim, its scores enter the history.
+
+        Parameters
+        ----------
+        findings : sequence of Findings
+            Of all detectors and features.
+        bucket_start : int
+            Epoch seconds.
+        """
+        n_judged = sum(finding.candidates.n_judged for finding in findings)
+        best = max((float(finding.exponents.max()) for finding in findings if finding.exponents.size), default=0.0)
+        records = self._records(detectors, findings, n_judged)
+        influencers = self._influencers(records, bucket_start)
+        exponents = {BUCKET_TIME: best, **{name: 0.0 for name in self._fields}}
+        for found in records:
+            for mention in found.record.influencers:
+                name = mention.influencer_field_name
+                exponents[name] = max(exponents[name], found.exponent)
+        seen = [
+            self._bucket_influencer(name, exponent_of_best(exponent, n_judged), bucket_start, is_interim=is_interim)
+            for name, exponent in exponents.items()
+        ]
+        bucket_influencers = [item for item in seen if item is not None]
+        score = max((item.anomaly_score for item in bucket_influencers), default=0.0)
+        return BucketResult(
+            timestamp_ms=bucket_start * 1000,
+            bucket_span_seconds=self._span,
+            anomaly_score=score,
+            initial_anomaly_score=score,
+            event_count=event_count,
+            is_interim=is_interim,
+            bucket_influencers=bucket_influencers,
+            records=[found.record for found in records],
+            influencers=influencers,
+        )
+
+    def _bucket_influencer(
+        self, name: str, exponent: float, bucket_start: int, *, is_interim: bool
+    ) -> BucketInfluencer | None:
+        normalizer = self._normalizers[name]
+        score = normalizer.score(exponent, bucket_start)
+        if not is_interim:
+            normalizer.learn(exponent, bucket_start)
+        if score <= 0.0:
+            return None
+        raw = float(severity(np.array([exponent]))[0])
+        return BucketInfluencer(name, score, score, raw, math.exp(-exponent))
+
+    def _records(self, detectors: Sequence[DetectorModel], findings: Sequence[Findings], n_judged: int) -> list[Found]:
+        cutoff = min(CUTOFF, RECORDS_PER_BUCKET_EXPECTED / max(n_judged, 1))
+        least = -math.log(cutoff)
+        records = []
+        for finding in findings:
+            shown = np.flatnonzero((finding.exponents >= least) & (finding.scores > 0.0))
+            detector = detectors[finding.detector_index]
+            records += [_record(detector, finding, k, self._fields) for k in shown.tolist()]
+        records.sort(key=_most_unusual_first)
+        return records
+
+    def _influencers(self, records: list[Found], bucket_start: int) -> list[InfluencerResult]:
+        strongest: dict[tuple[str, str], float] = {}
+        for found in records:
+            for mention in found.record.influencers:
+                for value in mention.influencer_field_values:
+                    key = (mention.influencer_field_name, value)
+                    strongest[key] = max(strongest.get(key, 0.0), found.exponent)
+        results = []
+        for (name, value), exponent in strongest.items():
+            score = self._normalizers[name].score(exponent, bucket_start)
+            if score > 0.0:
+                results.append(InfluencerResult(name, value, score, score, math.exp(-exponent)))
+        results.sort(key=lambda item: (-item.influencer_score, item.influencer_field_name, item.influencer_field_value))
+        return results
+
+    def state(self) -> dict[str, Any]:
+        """Return what is to be kept."""
+        return {name: normalizer.state() for name, normalizer in self._normalizers.items()}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Take over what ``state`` returned."""
+        for name, normalizer in self._normalizers.items():
+            normalizer.load(state[name])
+
+
+def _record(detector: DetectorModel, finding: Findings, k: int, influencer_fields: tuple[str, ...]) -> Found:
+    config, candidates = detector.detector, finding.candidates
+    name = detector.series.names[int(candidates.slots[k])]
+    assert name is not None, "only series alive are judged"
+    terms = dict(zip(detector.series.fields, name, strict=True))
+    score = float(finding.scores[k])
+    record = RecordResult(
+        detector_index=config.detector_index,
+        function=config.function,
+        function_description=detector.traits.features[finding.feature_index].description,
+        probability=float(candidates.probability[k]),
+        record_score=score,
+        initial_record_score=score,
+        typical=[float(candidates.typical[k])],
+        actual=[float(candidates.actual[k])],
+        field_name=config.field_name,
+        by_field_name=config.by_field_name,
+        by_field_value=terms.get(config.by_field_name or ""),
+        partition_field_name=config.partition_field_name,
+        partition_field_value=terms.get(config.partition_field_name or ""),
+        influencers=[InfluencerMention(field, [terms[field]]) for field in influencer_fields if terms.get(field)],
+    )
+    return Found(float(finding.exponents[k]), record)
+
+
+def _most_unusual_first(found: Found) -> tuple[float, float, int, str, str, str]:
+    record = found.record
+    return (
+        -record.record_score,
+        record.probability,
+        record.detector_index,
+        record.function_description,
+        record.partition_field_value or "",
+        record.by_field_value or "",
+    )
