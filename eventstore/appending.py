@@ -59,9 +59,7 @@ class HeadRow:
         self.is_changed = False
 
 
-Content: TypeAlias = tuple[
-    str, int, str, bytes | None, bytes | None
-]  # type, schema_version, data, two digests
+Content: TypeAlias = tuple[str, int, str, bytes | None, bytes | None]  # type, schema_version, data, two digests
 
 
 class StoredCommand:
@@ -100,7 +98,7 @@ class AppendRequest:
         "wake",
     )
 
-    def __init__(  # noqa: PLR0913 - the arguments of append, as they are
+    def __init__(
         self,
         stream: str,
         events: Sequence[NewEvent],
@@ -137,9 +135,7 @@ class AppendRequest:
         self.epoch = epoch
         self.context = chain.encode_context(stream, actor, request_id, cause, command_id)
         self.encoded = [_encode_event(stream, event) for event in events]
-        self.size = sum(
-            len(event.data) + (len(event.payload.body) if event.payload else 0) for event in events
-        )
+        self.size = sum(len(event.data) + (len(event.payload.body) if event.payload else 0) for event in events)
         self.result: AppendResult | None = None
         self.error: BaseException | None = None
         self.wake = threading.Lock()  # a binary semaphore: the group commit releases it
@@ -171,9 +167,7 @@ def _encode_event(stream: str, event: NewEvent) -> tuple[bytes, str]:
     """Return the type as bytes and the data as text."""
     type_ = check_name("event type", event.type)
     if len(event.data) > DATA_BYTES_MAX:
-        msg = (
-            f"event data for {stream!r} may have {DATA_BYTES_MAX} bytes, got {len(event.data)}; use a payload"
-        )
+        msg = f"event data for {stream!r} may have {DATA_BYTES_MAX} bytes, got {len(event.data)}; use a payload"
         raise InvalidEvent(msg)
     if event.payload is not None and len(event.payload.body) > PAYLOAD_BYTES_MAX:
         msg = f"a payload for {stream!r} may have {PAYLOAD_BYTES_MAX} bytes, got {len(event.payload.body)}"

@@ -31,9 +31,7 @@ def write(connection: Connection, move: Move, now: int) -> None:
     columns = checkpoints.c
     moved = connection.execute(
         update(checkpoints)
-        .where(
-            columns.subscriber == move.subscriber, columns.position == move.old, columns.epoch <= move.epoch
-        )
+        .where(columns.subscriber == move.subscriber, columns.position == move.old, columns.epoch <= move.epoch)
         .values(position=move.new, epoch=move.epoch, updated_at=now)
     ).rowcount
     if not moved and move.old == 0:

@@ -127,10 +127,7 @@ def _move_sequences(connection: Connection) -> None:
         return  # SQLite's AUTOINCREMENT follows what is inserted
     for table, column in SEQUENCES:
         connection.execute(
-            text(
-                f"SELECT setval('{table}_{column}_seq', max({column})) FROM {table} "
-                f"HAVING max({column}) IS NOT NULL"
-            )
+            text(f"SELECT setval('{table}_{column}_seq', max({column})) FROM {table} HAVING max({column}) IS NOT NULL")
         )
 
 

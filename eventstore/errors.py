@@ -55,9 +55,7 @@ class FencedOut(AppendRefused):
     """A newer owner holds the stream, so an append of an older epoch is refused even at the right version."""
 
     def __init__(self, stream: str, epoch: int, fence: int) -> None:
-        super().__init__(
-            f"stream {stream!r} was taken over: this owner's epoch is {epoch}, the fence is {fence}"
-        )
+        super().__init__(f"stream {stream!r} was taken over: this owner's epoch is {epoch}, the fence is {fence}")
         self.stream = stream
         self.epoch = epoch
         self.fence = fence
@@ -67,9 +65,7 @@ class CommandIdReused(AppendRefused):
     """The command id is already stored in this stream, with other events than these."""
 
     def __init__(self, stream: str, command_id: str) -> None:
-        super().__init__(
-            f"command id {command_id!r} is already stored in stream {stream!r} with other events"
-        )
+        super().__init__(f"command id {command_id!r} is already stored in stream {stream!r} with other events")
         self.stream = stream
         self.command_id = command_id
 
@@ -120,9 +116,7 @@ class PayloadCorrupt(EventStoreError):
     """The stored bytes of a payload do not fit the digest they are stored under."""
 
     def __init__(self, stream: str, digest: bytes, actual: bytes) -> None:
-        super().__init__(
-            f"payload {digest.hex()} of stream {stream!r} is corrupt: its bytes have {actual.hex()}"
-        )
+        super().__init__(f"payload {digest.hex()} of stream {stream!r} is corrupt: its bytes have {actual.hex()}")
         self.stream = stream
         self.digest = digest
         self.actual = actual

@@ -18,9 +18,7 @@ PAGE_MAX = 10_000  # chosen: about 5 MB of small events, and a read transaction 
 EVENTS_PER_APPEND_MAX = 10_000
 DATA_BYTES_MAX = 16 * 1024 * 1024  # of one event's JSON text; bulk belongs into a payload
 PAYLOAD_BYTES_MAX = 512 * 1024 * 1024  # PostgreSQL ends at 1 GB for one value, in text form at half of that
-NAME_BYTES_MAX = (
-    1_024  # of stream names, command ids, actors, ...: index rows of PostgreSQL end at 2,704 bytes
-)
+NAME_BYTES_MAX = 1_024  # of stream names, command ids, actors, ...: index rows of PostgreSQL end at 2,704 bytes
 
 
 @dataclass(frozen=True, slots=True)

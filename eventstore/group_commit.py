@@ -17,9 +17,7 @@ from eventstore.errors import OutcomeUnknown
 
 GROUP_APPENDS_MAX = 256  # chosen: far above the threads of a node; bounds the time of one commit
 GROUP_BYTES_MAX = 32 * 1024 * 1024  # so that one commit of payloads stays below half a second on a plain disk
-GATHER_SECONDS_MAX = (
-    0.0006  # chosen: sixteen threads are back in 0.3 to 0.5 ms, measured by benchmarks/store.py
-)
+GATHER_SECONDS_MAX = 0.0006  # chosen: sixteen threads are back in 0.3 to 0.5 ms, measured by benchmarks/store.py
 
 
 class GroupCommit:

@@ -285,11 +285,7 @@ class PostgresBackend:
         names = sorted({request.stream for request in requests})
         heads = _fetch_heads(driver, names)
         created = sorted(
-            {
-                request.stream
-                for request in requests
-                if request.stream not in heads and request.expected <= NO_STREAM
-            }
+            {request.stream for request in requests if request.stream not in heads and request.expected <= NO_STREAM}
         )
         if created:
             driver.execute(_CREATE_STREAMS, (_GENESIS, created), prepare=True)

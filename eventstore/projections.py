@@ -56,9 +56,7 @@ class Projection:
 
     def rebuild(self, store: EventStore, page: int = PAGE_EVENTS) -> int:
         """Drop the rows and the checkpoint in one transaction and replay the log; returns how many events."""
-        assert self.clear is not None, (
-            f"projection {self.name!r} cannot be rebuilt: it has no way to clear its rows"
-        )
+        assert self.clear is not None, f"projection {self.name!r} cannot be rebuilt: it has no way to clear its rows"
         with store.transaction() as connection:
             self.clear(connection)
             store.reset_checkpoint(connection, self.name)

@@ -31,9 +31,7 @@ class Snapshot:
     body: bytes
 
     @classmethod
-    def of(  # noqa: PLR0913 - the columns of the table
-        cls, stream: str, version: int, state_schema: str, body: bytes, *, codec: str, created_at: int
-    ) -> Snapshot:
+    def of(cls, stream: str, version: int, state_schema: str, body: bytes, *, codec: str, created_at: int) -> Snapshot:
         """Make a snapshot of a body."""
         return cls(stream, version, state_schema, codec, hashlib.sha256(body).digest(), created_at, body)
 
@@ -107,9 +105,7 @@ def _load_one(connection: Connection, stream: str, version: int, state_schema: s
     snapshot = Snapshot(stream, version, state_schema, row.codec, row.digest, row.created_at, row.body)
     if hashlib.sha256(snapshot.body).digest() == snapshot.digest:
         return snapshot
-    logger.warning(
-        "snapshot of stream %r at version %d (%s) is corrupt and was skipped", stream, version, state_schema
-    )
+    logger.warning("snapshot of stream %r at version %d (%s) is corrupt and was skipped", stream, version, state_schema)
     return None
 
 

@@ -32,9 +32,7 @@ from eventstore.events import StoredEvent
 from eventstore.urls import is_in_memory
 
 READERS_MAX = 32
-PAGE_SIZE = (
-    8192  # bytes; set before the first table. Measured by benchmarks/store.py: payloads write 1.2x faster
-)
+PAGE_SIZE = 8192  # bytes; set before the first table. Measured by benchmarks/store.py: payloads write 1.2x faster
 
 _SELECT_HEAD = f"SELECT {HEAD_COLUMNS} FROM streams WHERE name = ?"
 _SELECT_COMMAND = (
@@ -160,10 +158,7 @@ class SqliteBackend:
         driver.executemany(_INSERT_EVENT, plan.rows)
         driver.executemany(
             _UPDATE_STREAM,
-            [
-                (head.version, head.hash, head.recorded_at, head.fence, head.id)
-                for head in plan.changed.values()
-            ],
+            [(head.version, head.hash, head.recorded_at, head.fence, head.id) for head in plan.changed.values()],
         )
 
     def read_stream(self, stream: str, after_version: int, limit: int) -> list[StoredEvent]:

@@ -94,7 +94,7 @@ class EventStore:
 
     # Appending
 
-    def append(  # noqa: PLR0913 - the columns that come with an append
+    def append(
         self,
         stream: str,
         events: Sequence[NewEvent],
@@ -153,9 +153,7 @@ class EventStore:
         stored = self.backend.find_command(stream, command_id)
         if stored is None:
             return None
-        return AppendResult(
-            stream, stored.first_version, stored.last_version, stored.last_position, is_repeated=True
-        )
+        return AppendResult(stream, stored.first_version, stored.last_version, stored.last_position, is_repeated=True)
 
     # Reading
 
@@ -184,9 +182,7 @@ class EventStore:
 
     def head(self, stream: str) -> Head | None:
         """Return the end of a stream, or None when it has no row."""
-        query = select(streams.c.version, streams.c.head_hash, streams.c.fence).where(
-            streams.c.name == stream
-        )
+        query = select(streams.c.version, streams.c.head_hash, streams.c.fence).where(streams.c.name == stream)
         with self.reading() as connection:
             row = connection.execute(query).first()
         return Head(*row) if row is not None else None
@@ -226,10 +222,7 @@ class EventStore:
         with self.transaction() as connection:
             if digests is None:
                 return connection.execute(statement).rowcount
-            return sum(
-                connection.execute(statement.where(payloads.c.digest == digest)).rowcount
-                for digest in digests
-            )
+            return sum(connection.execute(statement.where(payloads.c.digest == digest)).rowcount for digest in digests)
 
     # Transactions of projections
 
@@ -269,7 +262,7 @@ class EventStore:
 
     # Snapshots
 
-    def save_snapshot(  # noqa: PLR0913 - the columns of the table
+    def save_snapshot(
         self,
         stream: str,
         version: int,
@@ -308,9 +301,7 @@ class EventStore:
         with self.reading() as connection:
             return snapshots.list_some(connection, stream, state_schema)
 
-    def delete_snapshots(
-        self, stream: str, *, version: int | None = None, state_schema: str | None = None
-    ) -> int:
+    def delete_snapshots(self, stream: str, *, version: int | None = None, state_schema: str | None = None) -> int:
         """Delete snapshots of a stream, all or those of a version or schema; returns how many."""
         with self.transaction() as connection:
             return snapshots.delete_some(connection, stream, version, state_schema)

@@ -63,9 +63,7 @@ events = Table(
     Column("cause", Text),
     Column("command_id", Text),
     Column("command_index", Integer),
-    Column(
-        "data", Text, nullable=False
-    ),  # JSON text; not jsonb, which gives back other bytes than were hashed
+    Column("data", Text, nullable=False),  # JSON text; not jsonb, which gives back other bytes than were hashed
     Column("payload_digest", LargeBinary),
     Column("hash", LargeBinary, nullable=False),
     PrimaryKeyConstraint("position"),

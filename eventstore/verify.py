@@ -95,9 +95,7 @@ def _check_orphans(store: EventStore) -> None:
     with store.reading() as connection:
         row = connection.execute(query).first()
     if row is not None:
-        raise _Broken(
-            BadLink(f"#{row.stream_id}", row.version, row.position, "the event's stream has no head row")
-        )
+        raise _Broken(BadLink(f"#{row.stream_id}", row.version, row.position, "the event's stream has no head row"))
 
 
 def _verify_stream(store: EventStore, stream: str, report: ChainReport) -> None:
@@ -110,25 +108,19 @@ def _verify_stream(store: EventStore, stream: str, report: ChainReport) -> None:
     while version < head.version:
         page = store.read_stream(stream, version, min(PAGE_EVENTS, head.version - version))
         if not page:
-            raise _Broken(
-                BadLink(stream, version + 1, None, "the event is missing; the head row counts more")
-            )
+            raise _Broken(BadLink(stream, version + 1, None, "the event is missing; the head row counts more"))
         for event in page:
             _check_event(event, version, previous, recorded_at)
             previous, recorded_at, version = event.hash, event.recorded_at, event.version
             report.n_events += 1
         with store.reading() as connection:
             _check_payloads(connection, head.id, page, report)
-    _check_head(
-        store, stream, (head.version, head.head_hash, head.recorded_at), (version, previous, recorded_at)
-    )
+    _check_head(store, stream, (head.version, head.head_hash, head.recorded_at), (version, previous, recorded_at))
 
 
 def _check_event(event: StoredEvent, version: int, previous: bytes, recorded_at: int) -> None:
     if event.version != version + 1:
-        raise _Broken(
-            BadLink(event.stream, version + 1, None, f"the event is missing; {event.version} follows")
-        )
+        raise _Broken(BadLink(event.stream, version + 1, None, f"the event is missing; {event.version} follows"))
     if chain.hash_stored(previous, event) != event.hash:
         what = "the hash does not fit the event's columns and the hash before it"
         raise _Broken(BadLink(event.stream, event.version, event.position, what))
@@ -137,9 +129,7 @@ def _check_event(event: StoredEvent, version: int, previous: bytes, recorded_at:
         raise _Broken(BadLink(event.stream, event.version, event.position, what))
 
 
-def _check_head(
-    store: EventStore, stream: str, head: tuple[int, bytes, int], last: tuple[int, bytes, int]
-) -> None:
+def _check_head(store: EventStore, stream: str, head: tuple[int, bytes, int], last: tuple[int, bytes, int]) -> None:
     if head != last:
         what = "the head row does not fit the newest event"
         raise _Broken(BadLink(stream, head[0], None, what))
@@ -153,9 +143,7 @@ def _check_head(
         raise _Broken(BadLink(stream, beyond[0], None, "the event lies after the head row's version"))
 
 
-def _check_payloads(
-    connection: Connection, stream_id: int, page: Sequence[StoredEvent], report: ChainReport
-) -> None:
+def _check_payloads(connection: Connection, stream_id: int, page: Sequence[StoredEvent], report: ChainReport) -> None:
     for event in page:
         if event.payload_digest is None:
             continue
@@ -166,9 +154,7 @@ def _check_payloads(
         if body is None:
             report.n_payloads_missing += 1
             if len(report.missing_payloads) < MISSING_LISTED_MAX:
-                report.missing_payloads.append(
-                    MissingPayload(event.stream, event.version, event.payload_digest)
-                )
+                report.missing_payloads.append(MissingPayload(event.stream, event.version, event.payload_digest))
             continue
         report.n_payloads += 1
         if hashlib.sha256(body).digest() != event.payload_digest:

@@ -107,15 +107,11 @@ def prepare_sqlite(driver: object, _record: object) -> None:
     from eventstore.sqlite import set_pragmas  # imported here: PostgreSQL has no use for it
 
     set_pragmas(driver, is_writer=True)
-    driver.execute(
-        "PRAGMA foreign_keys=OFF"
-    )  # before BEGIN, it is ignored inside: batch mode would fire cascades
+    driver.execute("PRAGMA foreign_keys=OFF")  # before BEGIN, it is ignored inside: batch mode would fire cascades
     driver.execute(f"PRAGMA busy_timeout={LOCK_SECONDS * 1000}")
 
 
-def include_object(
-    _object: object, name: str | None, kind: str, _is_reflected: bool, _compare_to: object
-) -> bool:
+def include_object(_object: object, name: str | None, kind: str, _is_reflected: bool, _compare_to: object) -> bool:
     return not (kind == "table" and name == "alembic_version")
 
 
