@@ -44,9 +44,7 @@ class TestSnapshots:
         assert store.load_snapshot("job-a", "model/1", at_version=4) is None
         assert store.load_snapshot("job-a", "model/1", not_after=2) is None
 
-    def test_corrupt_ones_are_skipped_with_a_warning(
-        self, store: EventStore, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_corrupt_ones_are_skipped_with_a_warning(self, store: EventStore, caplog: pytest.LogCaptureFixture) -> None:
         for version in (3, 6):
             store.save_snapshot("job-a", version, "model/1", b"state %d" % version)
         with store.transaction() as connection:
@@ -174,9 +172,7 @@ class TestProjections:
         self, store: EventStore, counting: Counting, open_store: Callable[..., EventStore], database_url: str
     ) -> None:
         other = open_store(database_url)
-        outcomes = run_threads(
-            [lambda one=one: counting.projection.catch_up(one, page=1) for one in (store, other)]
-        )
+        outcomes = run_threads([lambda one=one: counting.projection.catch_up(one, page=1) for one in (store, other)])
         assert all(isinstance(outcome, int | CheckpointMoved) for outcome in outcomes)
         counting.projection.catch_up(store)
         assert counting.counts(store) == {"job-0": 4, "job-1": 3}

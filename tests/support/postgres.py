@@ -70,9 +70,7 @@ class Server:
 
     def drop_database(self, name: str) -> None:
         with self.admin() as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-            )
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
         if name in self.databases:
             self.databases.remove(name)
 
@@ -209,11 +207,9 @@ class Way:
                 command, user=self.user, group=self._group(),
                 extra_groups=self._extra_groups(), cwd=directory,
                 env=environment(directory), stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, start_new_session=True, preexec_fn=die_with_parent,  # noqa: PLW1509 - no threads run when the fixture starts
+                stderr=log, start_new_session=True, preexec_fn=die_with_parent,  # noqa: PLW1509 - no threads yet
             )  # fmt: skip
-        url = URL.create(
-            "postgresql+psycopg", "postgres", database="postgres", query={"host": str(directory)}
-        )
+        url = URL.create("postgresql+psycopg", "postgres", database="postgres", query={"host": str(directory)})
         server = Server(url, process, directory, source)
         try:
             wait_until_up(server, directory / "log")
@@ -264,25 +260,21 @@ def copy_wheel(binaries: Path, target: Path) -> Path:
 def temporary_directory(*, is_open: bool, is_fast: bool) -> Path:
     """Make a directory whose path is short enough for a socket and, if asked, open to `nobody`.
 
-    Tests that need no durability lie in memory, if there is room: making a database is five times faster there.
+    Tests that need no durability lie in memory, if there is room: making a database is five times
+    faster there.
     """
     parents = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), MEMORY]
     if is_fast and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_BYTES_MIN:
         parents.insert(0, MEMORY)
     for parent in parents:
-        is_fit = (
-            parent.is_dir()
-            and os.access(parent, os.W_OK | os.X_OK)
-            and len(str(parent)) < SOCKET_PATH_MAX - 30
-        )
+        is_usable = parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
+        is_fit = is_usable and len(str(parent)) < SOCKET_PATH_MAX - 30
         if is_fit and not (is_open and not is_reachable(parent)):
             directory = Path(tempfile.mkdtemp(prefix="mgpg-", dir=parent))
             if is_open:
                 directory.chmod(0o755)
             return directory
-    raise NoServer(
-        "no temporary directory has a path short enough for a socket and open to the server's user"
-    )
+    raise NoServer("no temporary directory has a path short enough for a socket and open to the server's user")
 
 
 def environment(directory: Path) -> dict[str, str]:
