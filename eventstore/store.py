@@ -162,7 +162,7 @@ class EventStore:
         return self.backend.read_stream(stream, after_version, min(limit, PAGE_MAX))
 
     def iter_stream(
-        self, stream: str, after_version: int = 0, to_version: int | None = None, page: int = PAGE_MAX
+        self, stream: str, after_version: int = 0, to_version: int | None = None, page: int = PAGE
     ) -> Iterator[StoredEvent]:
         """Yield the events of a stream, page by page; no transaction stays open between pages."""
         while True:
