@@ -74,7 +74,8 @@ class Accumulator:
 
     def present(self) -> Ints:
         """Return the slots that had records, ascending."""
-        return np.flatnonzero(self.rows[0])
+        present: Ints = self.rows[0].nonzero()[0]
+        return present
 
     def value(self, name: str, selection: Selection) -> Floats:
         """Return a feature's values of the selected slots; a series without records must give 0 or not be asked."""

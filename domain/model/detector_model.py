@@ -5,7 +5,7 @@ which silence means zero.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -38,6 +38,9 @@ class Findings:
     candidates: Candidates
     exponents: Floats
     scores: Floats
+
+
+_NONE: Final = np.empty(0)
 
 
 class DetectorModel:
@@ -107,7 +110,7 @@ class DetectorModel:
         if self.traits.has_zeros:
             is_judged = self.series.is_known[:n_slots].copy()
             is_judged[present] = True
-            present = np.flatnonzero(is_judged)
+            present = is_judged.nonzero()[0]
         return slice(0, n_slots) if present.size == n_slots else present
 
     def _find(
@@ -121,6 +124,11 @@ class DetectorModel:
             x = accumulator.value(model.feature.description, selection)
         judged = model.judge(selection, x, middle)
         found = model.candidates(judged, grows_on=is_interim)
+        if found.slots.size == 0:
+            if not is_interim:
+                model.learn(judged)
+                calibration.learn_usual(found.n_judged)
+            return Findings(self.detector.detector_index, index, found, _NONE, _NONE)
         uncalibrated = -np.log(found.probability)
         exponents = calibration.calibrate(uncalibrated)
         rows = model.rows

@@ -24,7 +24,7 @@ from domain.model.probability import (
     student_tail,
     tail_dof,
 )
-from domain.model.seasons import DAY, WEEK, Cells, Profile
+from domain.model.seasons import DAY, WEEK, Outlook, Profile
 
 COUNT, TIME, ORIGIN = range(3)
 FORECAST: Final = slice(3, 3 + forecast.N_ROWS)
@@ -50,6 +50,8 @@ class Judgement:
     y, residual, scale, z : ndarray of shape (m,)
         Values relative to their origin; distance to the expected ones; usual distance; their ratio.
     expected : ndarray of shape (forecast.N_PREDICTORS, m)
+    day, week : Outlook
+        The seasons at the time.
     mixed : ndarray of shape (m,)
         The expected value, relative to the origin.
     """
@@ -63,8 +65,8 @@ class Judgement:
     scale: Floats
     z: Floats
     expected: Floats
-    profiles: tuple[Floats, Floats]
-    cells: tuple[Cells, Cells]
+    day: Outlook
+    week: Outlook
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +132,17 @@ class FeatureModel:
         origin = rows[ORIGIN]
         y = x - origin
         slow = rows[FORECAST][forecast.SLOW]
-        cells = self.day.cells_at(time_seconds), self.week.cells_at(time_seconds)
-        profiles = self.day.read(cells[0], selection, slow), self.week.read(cells[1], selection, slow)
+        day = self.day.read(time_seconds, selection, slow)
+        week = self.week.read(time_seconds, selection, slow)
         scale = spread.scale_of(rows[SPREAD], count, origin + slow, self.feature.is_count)
-        expected = forecast.predict(rows[FORECAST], *profiles)
+        expected = forecast.predict(rows[FORECAST], day.value, week.value)
         mixed = forecast.mix(rows[FORECAST], expected, scale)
         if self.feature.is_non_negative:
             np.maximum(mixed, -origin, out=mixed)
         residual = y - mixed
         z = residual / scale
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
-        return Judgement(selection, time_seconds, rows, y, mixed, residual, scale, z, expected, profiles, cells)
+        return Judgement(selection, time_seconds, rows, y, mixed, residual, scale, z, expected, day, week)
 
     def candidates(self, judged: Judgement, *, grows_on: bool = False) -> Candidates:
         """Pick the unusual values and calculate their exact probabilities.
@@ -155,7 +157,7 @@ class FeatureModel:
             return _NO_CANDIDATES
         is_mature = judged.rows[COUNT] >= COUNT_MIN
         away = signed(judged.z, side)
-        at = np.flatnonzero((away > SCREEN_Z) & is_mature)
+        at = ((away > SCREEN_Z) & is_mature).nonzero()[0]
         n_judged = int(np.count_nonzero(is_mature))
         if at.size == 0:
             return Candidates(at, _NONE, _NONE, _NONE, n_judged)
@@ -193,13 +195,13 @@ class FeatureModel:
         forecast.learn(
             rows[FORECAST],
             judged.expected,
-            judged.profiles,
+            (judged.day.value, judged.week.value),
             value=believed,
             error_max=error_max,
             gains=gains,
         )
-        self.day.learn(judged.cells[0], judged.selection, believed, weight)
-        self.week.learn(judged.cells[1], judged.selection, believed, weight)
+        self.day.learn(judged.day, judged.selection, believed, weight)
+        self.week.learn(judged.week, judged.selection, believed, weight)
         count += 1.0
         rows[TIME] = judged.time_seconds
         self.rows[:, judged.selection] = rows

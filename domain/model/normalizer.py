@@ -110,6 +110,12 @@ class Calibration:
         self.n_unusual = self.n_unusual * self._keep + above.size
         self.excess = self.excess * self._keep + math.fsum(np.minimum(above, EXCESS_MAX).tolist())
 
+    def learn_usual(self, n_judged: int) -> None:
+        """Take in a bucket without any candidate."""
+        self.n_judged = self.n_judged * self._keep + n_judged
+        self.n_unusual *= self._keep
+        self.excess *= self._keep
+
     def state(self) -> list[float]:
         """Return the sums."""
         return [self.n_judged, self.n_unusual, self.excess]
@@ -135,7 +141,7 @@ class Peak:
     def learn(self, exponent: float, time_seconds: float) -> None:
         """Take an exponent in."""
         if exponent > self.at(time_seconds):
-            self.exponent, self.time_seconds = exponent, time_seconds
+            self.exponent, self.time_seconds = float(exponent), float(time_seconds)
 
     def state(self) -> list[float]:
         """Return the peak and its time."""
@@ -155,12 +161,17 @@ class BucketNormalizer:
 
     def score(self, exponent: float, time_seconds: float) -> float:
         """Return the score, 0 to 100, of an exponent; nothing is changed."""
+        if exponent <= UNUSUAL_EXPONENT:
+            return 0.0
         exponents = self.calibration.calibrate(np.array([exponent]))
         limit = ceiling(exponents, np.array([self.peak.at(time_seconds)]))
         return float(np.minimum(severity(exponents), limit)[0])
 
     def learn(self, exponent: float, time_seconds: float) -> None:
         """Take the exponent of a bucket in; 0 when nothing was unusual."""
+        if exponent <= UNUSUAL_EXPONENT:
+            self.calibration.learn_usual(1)
+            return
         exponents = np.array([exponent])
         self.peak.learn(float(self.calibration.calibrate(exponents)[0]), time_seconds)
         self.calibration.learn(exponents, 1)

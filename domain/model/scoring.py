@@ -108,6 +108,8 @@ class BucketScorer:
         least = -math.log(cutoff)
         records = []
         for finding in findings:
+            if finding.exponents.size == 0:
+                continue
             shown = np.flatnonzero((finding.exponents >= least) & (finding.scores > 0.0))
             detector = detectors[finding.detector_index]
             records += [_record(detector, finding, k, self._fields) for k in shown.tolist()]

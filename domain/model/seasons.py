@@ -14,6 +14,9 @@ from domain.model.arrays import Arrays, Floats, Selection, Singles, capacity_for
 HOUR_SECONDS = 3600
 MEAN, VISITS = 0, 1
 
+VISITS_MIN = 1e-12
+"""Keeps the division defined where nothing was ever believed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Period:
@@ -41,12 +44,37 @@ WEEK = Period("week", 168, 0.20, 4 * 86_400)
 
 
 @dataclass(frozen=True, slots=True)
-class Cells:
-    """The two cells that a time lies between, and the share of the second one."""
+class Cell:
+    """A cell near a time, and what it holds for the series asked for.
 
-    first: int
-    second: int
+    Attributes
+    ----------
+    index : int
+    share : float
+        How much of the time belongs to it, from 0 to 1.
+    pair : ndarray of shape (2, m), dtype=float64
+        Mean relative to the origin, and visits.
+    """
+
+    index: int
     share: float
+    pair: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """A profile as read at a time.
+
+    Attributes
+    ----------
+    value : ndarray of shape (m,), dtype=float64
+        Relative to the origin.
+    cells : list of Cell
+        The one or two cells that it was read from.
+    """
+
+    value: Floats
+    cells: list[Cell]
 
 
 class Profile:
@@ -70,66 +98,60 @@ class Profile:
         if n_slots > self.table.shape[2]:
             self.table = grown(self.table, capacity_for(n_slots))
 
-    def cells_at(self, time_seconds: float) -> Cells:
-        """Find the cells of a time.
+    def shares_at(self, time_seconds: float) -> list[tuple[int, float]]:
+        """Find the cells that a time lies between, and the share of each.
 
-        >>> Profile(DAY, 3600).cells_at(1.75 * 3600)
-        Cells(first=1, second=2, share=0.25)
+        >>> Profile(DAY, 3600).shares_at(1.75 * 3600)
+        [(1, 0.75), (2, 0.25)]
         """
         position = (time_seconds - self.period.offset_seconds) / HOUR_SECONDS - 0.5
         whole = int(position // 1.0)
-        first = whole % self.period.cells
-        return Cells(first, (first + 1) % self.period.cells, position - whole)
+        first, share = whole % self.period.cells, position - whole
+        if share == 0.0:
+            return [(first, 1.0)]
+        return [(first, 1.0 - share), ((first + 1) % self.period.cells, share)]
 
-    def read(self, cells: Cells, selection: Selection, otherwise: Floats) -> Floats:
+    def read(self, time_seconds: float, selection: Selection, otherwise: Floats) -> Outlook:
         """Look the profile up.
 
         Parameters
         ----------
         otherwise : ndarray of shape (m,)
-            What takes the place of cells not visited yet, relative to the origin like the result.
-
-        Returns
-        -------
-        ndarray of shape (m,), dtype=float64
+            What takes the place of cells not visited yet, relative to the origin.
         """
-        value, evidence = self._weighted(cells.first, 1.0 - cells.share, selection)
-        if cells.share > 0.0:
-            more, visits = self._weighted(cells.second, cells.share, selection)
-            value += more
-            evidence += visits
-        value += (1.0 - evidence) * otherwise
-        return value
+        cells = [
+            Cell(index, share, self.table[index][:, selection].astype(np.float64))
+            for index, share in self.shares_at(time_seconds)
+        ]
+        value = otherwise
+        for cell in cells:
+            # A cell with less than one full visit counts for less than its share, an empty one for nothing.
+            weight = np.minimum(cell.pair[VISITS], 1.0)
+            weight *= cell.share
+            value = value + weight * (cell.pair[MEAN] - otherwise)
+        return Outlook(value, cells)
 
-    def _weighted(self, cell: int, share: float, selection: Selection) -> tuple[Floats, Floats]:
-        # A cell with less than one full visit counts for less than its share, an empty one for nothing.
-        visits = self.table[cell, VISITS, selection].astype(np.float64)
-        weight: Floats = np.minimum(visits, 1.0)
-        weight *= share
-        return self.table[cell, MEAN, selection].astype(np.float64) * weight, weight
-
-    def learn(self, cells: Cells, selection: Selection, x: Floats, weight: Floats) -> None:
+    def learn(self, outlook: Outlook, selection: Selection, x: Floats, weight: Floats) -> None:
         """Take values in.
 
         Parameters
         ----------
+        outlook : Outlook
+            As read for the same selection since the last change.
         x : ndarray of shape (m,)
             Relative to the origin.
         weight : ndarray of shape (m,)
             From 0 (ignore) to 1.
         """
-        self._learn_cell(cells.first, 1.0 - cells.share, selection, x, weight)
-        if cells.share > 0.0:
-            self._learn_cell(cells.second, cells.share, selection, x, weight)
-
-    def _learn_cell(self, cell: int, share: float, selection: Selection, x: Floats, weight: Floats) -> None:
-        part = weight * share
-        visits = self.table[cell, VISITS, selection] + part
-        mean = self.table[cell, MEAN, selection].astype(np.float64)
-        gain = np.maximum(part / np.maximum(visits, 1e-12), self._gain_min * part)
-        mean += gain * (x - mean)
-        self.table[cell, MEAN, selection] = mean
-        self.table[cell, VISITS, selection] = visits
+        for cell in outlook.cells:
+            part = weight * cell.share
+            mean, visits = cell.pair
+            visits += part
+            gain = part / np.maximum(visits, VISITS_MIN)
+            np.maximum(gain, part * self._gain_min, out=gain)
+            gain *= x - mean
+            mean += gain
+            self.table[cell.index][:, selection] = cell.pair
 
     def forget(self, selection: Selection) -> None:
         """Clear slots."""

@@ -1,0 +1,162 @@
+"""Whatever a function measures, the same records give the same bits: cut, stored, reordered or watched as you like."""
+
+from __future__ import annotations
+
+import copy
+
+import msgspec
+import numpy as np
+import pytest
+
+from domain.config import JobConfig
+from domain.model import BucketResult, Model, RecordResult, decode_state, encode_state
+from tests.checks.jobs import ALL_FUNCTIONS, cut, detector, job, records, run, select
+
+JITTERED = records(jitter_seconds=1000)
+ORDERED = records()
+
+
+def configs() -> list[tuple[str, JobConfig]]:
+    found = [(name, job(detector(name, by_field_name="host"))) for name in ALL_FUNCTIONS]
+    both = {"by_field_name": "host", "partition_field_name": "region"}
+    found += [(f"{name}-split", job(detector(name, **both, use_null=True))) for name in ("count", "metric", "median")]
+    two = (detector("mean", by_field_name="host"), detector("high_count", partition_field_name="region"))
+    influencers = ["host", "user"]
+    found.append(("two", job(*two, detector("distinct_count"), influencers=influencers)))
+    found.append(("weighted", job(*two, detector("varp", by_field_name="host"), summary_count_field_name="events")))
+    return found
+
+
+CONFIGS = configs()
+LATE = [
+    (name, job(detector(name, by_field_name="host"), latency="20m"))
+    for name in ("count", "mean", "median", "distinct_count", "varp")
+]
+every_function = pytest.mark.parametrize("config", [c for _, c in CONFIGS], ids=[n for n, _ in CONFIGS])
+every_job = pytest.mark.parametrize(
+    "config", [c for _, c in CONFIGS + LATE], ids=[n for n, _ in CONFIGS] + [f"{n}-late" for n, _ in LATE]
+)
+
+
+def data_for(config: JobConfig):  # type: ignore[no-untyped-def]
+    return JITTERED if config.latency_seconds else ORDERED
+
+
+@every_job
+def test_one_batch_equals_any_cut(config: JobConfig) -> None:
+    batch = data_for(config)
+    model, results = run(config, batch)
+    rng = np.random.default_rng(2)
+    edges = rng.integers(0, batch.time_ms.size, 25).tolist()
+    other, others = run(config, *cut(batch, edges))
+    assert results == others
+    assert model.digest() == other.digest()
+
+
+@every_job
+def test_one_batch_equals_one_record_at_a_time(config: JobConfig) -> None:
+    batch = select(data_for(config), slice(0, 250))
+    model, results = run(config, batch)
+    other, others = run(config, *cut(batch, list(range(batch.time_ms.size))))
+    assert results == others
+    assert model.digest() == other.digest()
+
+
+@every_job
+def test_a_stored_state_goes_on_to_the_same_bits(config: JobConfig) -> None:
+    batch = data_for(config)
+    model, results = run(config, batch)
+    rng = np.random.default_rng(3)
+    parts = cut(batch, rng.integers(0, batch.time_ms.size, 12).tolist())
+    stored, others = Model(config), []
+    for part in parts:
+        stored = Model.restore(config, *decode_state(encode_state(*stored.state())))
+        others += stored.add(part)
+    assert results == others
+    assert model.digest() == stored.digest()
+
+
+@every_function
+def test_records_are_not_changed(config: JobConfig) -> None:
+    batch = copy.deepcopy(ORDERED)
+    run(config, batch)
+    assert np.array_equal(batch.time_ms, ORDERED.time_ms)
+    for name, values in batch.numbers.items():
+        assert np.array_equal(values, ORDERED.numbers[name], equal_nan=True)
+    for name, column in batch.texts.items():
+        assert np.array_equal(column.codes, ORDERED.texts[name].codes)
+        assert column.values == ORDERED.texts[name].values
+
+
+@every_job
+def test_interim_results_leave_no_trace(config: JobConfig) -> None:
+    model, _ = run(config, data_for(config))
+    before = model.digest()
+    assert model.interim(None, None)
+    assert model.digest() == before
+
+
+@every_function
+def test_the_state_returned_is_a_copy(config: JobConfig) -> None:
+    first, second = cut(ORDERED, [500])
+    model, _ = run(config, first)
+    kept = encode_state(*model.state())
+    arrays, meta = model.state()
+    model.add(second)
+    assert encode_state(arrays, meta) == kept
+
+
+@every_function
+def test_the_order_of_series_is_irrelevant(config: JobConfig) -> None:
+    # Within a second the records of one series keep their order, but the series come in reverse.
+    seconds = ORDERED.time_ms // 1000 // 300
+    host = ORDERED.texts["host"].codes
+    moved = select(ORDERED, np.lexsort((np.arange(host.size), -host, seconds)))
+    moved.time_ms[:] = seconds * 300_000
+    still = select(ORDERED, slice(None))
+    still.time_ms[:] = seconds * 300_000
+    # Users of all hosts share buckets, so counts of them need no order at all.
+    assert run(config, moved)[1] == run(config, still)[1]
+
+
+BY_HOST = [item for item in CONFIGS if item[0] not in ("two", "weighted") and "split" not in item[0]]
+
+
+@pytest.mark.parametrize("config", [c for _, c in BY_HOST], ids=[n for n, _ in BY_HOST])
+def test_other_series_have_no_say_in_a_probability(config: JobConfig) -> None:
+    alone = select(ORDERED, ORDERED.texts["host"].codes == ORDERED.texts["host"].values.index("host-1"))
+    of_all = judged(run(config, ORDERED)[1])
+    of_one = judged(run(config, alone)[1])
+    common = of_all.keys() & of_one.keys()
+    assert {key: of_all[key] for key in common} == {key: of_one[key] for key in common}
+
+
+def judged(results: list[BucketResult]) -> dict[tuple[int, str], tuple[float, list[float], list[float]]]:
+    return {
+        (result.timestamp_ms, record.function_description): what_series_decide(record)
+        for result in results
+        for record in result.records
+        if record.by_field_value == "host-1"
+    }
+
+
+def what_series_decide(record: RecordResult) -> tuple[float, list[float], list[float]]:
+    return record.probability, record.typical, record.actual
+
+
+@every_function
+def test_results_are_plain_json(config: JobConfig) -> None:
+    _, results = run(config, ORDERED)
+    assert msgspec.json.decode(msgspec.json.encode(results), type=list[BucketResult]) == results
+
+
+@every_function
+def test_scores_and_probabilities_keep_to_their_range(config: JobConfig) -> None:
+    _, results = run(config, ORDERED)
+    for result in results:
+        assert 0.0 <= result.anomaly_score <= 100.0
+        for record in result.records:
+            assert 0.0 < record.record_score <= 100.0
+            assert 0.0 < record.probability < 0.05
+            assert record.record_score == record.initial_record_score
+            assert np.isfinite(record.typical + record.actual).all()
