@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from eventstore import EventStore, copy_log
+from eventstore import EventStore
+from eventstore.copy import copy_log
 from eventstore.urls import is_sqlite, parse_url
 from marigraph import schema
 from marigraph.bootstrap import bootstrap
@@ -12,7 +13,7 @@ from marigraph.settings import Settings
 
 
 def copy_database(
-    source: str, target: str, context: Context, on_events: Callable[[int], None] = lambda _n: None
+    source: str, target: str, context: Context, on_rows: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
     """Copy the log, and rebuild jobs and results in the target.
 
@@ -20,8 +21,8 @@ def copy_database(
     ----------
     source, target : str
         Database URLs or SQLite files. The target's tables are made if it is empty.
-    on_events : callable
-        Called with the number of events copied since the last call.
+    on_rows : callable or None
+        Told the rows done and the rows there are, after each page.
 
     Raises
     ------
@@ -35,9 +36,9 @@ def copy_database(
         schema.upgrade(target)
     schema.ensure_ready(target)
     with EventStore.connect(source) as reading, EventStore.connect(target) as writing:
-        report = copy_log(reading, writing, on_events)
+        report = copy_log(reading, writing, on_rows)
     rebuild(target, context)
-    return {"events": report.n_events, "streams": report.n_streams, "payloads": report.n_payloads}
+    return {name: report.n_rows[name] for name in ("events", "streams", "payloads", "snapshots")}
 
 
 def rebuild(database: str, context: Context) -> None:

@@ -89,11 +89,17 @@ def find_json_cut(data: bytes) -> int:
     """
     cut = data.rfind(b"}\n{") + 2
     if cut > 1 and data.startswith(b"{") and data.count(b"\n", 0, cut) == data.count(b"}\n{", 0, cut + 1):
-        return cut
+        return cut + _scan_cut(data[cut:])
+    return _scan_cut(data)
+
+
+def _scan_cut(data: bytes) -> int:
     end = 0
     if b"}" not in data:
         return end
     for piece in scan_records(data):
         if piece.is_whole or piece.end < len(data):
             end = piece.end
+    if end:
+        end = len(data) - len(data[end:].lstrip(b" \t\r\n"))  # white space behind a record goes with it
     return end

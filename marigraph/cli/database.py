@@ -7,7 +7,7 @@ import typer
 
 from marigraph import schema
 from marigraph.cli.output import print_json, say
-from marigraph.cli.progress import working
+from marigraph.cli.progress import fraction
 from marigraph.cli.session import Json, session_of
 
 app = typer.Typer(no_args_is_help=True, help="Upgrade, check, back up and copy the database.")
@@ -84,8 +84,8 @@ def copy(
     from marigraph.copying import copy_database  # loads with the model only when asked for
 
     source = session_of(context).settings.database
-    with working("copying", total=None, unit="events") as advance:
-        report = copy_database(source, target, session_of(context).context, lambda n: advance(0, n))
+    with fraction("copying") as show:
+        report = copy_database(source, target, session_of(context).context, show)
     if as_json:
         print_json(report)
     else:

@@ -6,6 +6,7 @@ by Ctrl-C. Nothing that comes from outside ends in a traceback.
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Annotated, cast
 
 import typer
@@ -74,12 +75,19 @@ def root(
 
 def run() -> None:
     """Run the command line and leave the process with its exit code."""
-    raise SystemExit(_exit_code())
+    raise SystemExit(execute())
 
 
-def _exit_code() -> int:
+def execute(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code.
+
+    Parameters
+    ----------
+    arguments : sequence of str or None
+        What follows the command's name; None: those of the process.
+    """
     try:
-        result = app(standalone_mode=False)
+        result = app(arguments, standalone_mode=False)
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             return REFUSED  # the help was printed in place of a message

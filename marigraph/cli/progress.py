@@ -61,3 +61,13 @@ def counting(description: str, unit: str) -> Iterator[Callable[[], None]]:
     """Show a counter that each call raises by one."""
     with working(description, total=None, unit=unit) as advance:
         yield lambda: advance(0, 1)
+
+
+@contextmanager
+def fraction(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar that is told how much is done, and of how much."""
+    out = console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
+        task = progress.add_task(description, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -147,7 +147,7 @@ def test_records_read_one_by_one_are_those_read_at_once() -> None:
         (b'[{"a":1},{"a"', 8),
         (b'{"a":"}"}{"b":"\\"}', 9),
         (b'{"a":{"b":1}\n', 0),
-        (b'{"a":\n{"b":1}\n}\n{', 15),
+        (b'{"a":\n{"b":1}\n}\n{', 16),
         (b'{"x":{},"a":1\n{"b":2', 14),
     ],
 )
