@@ -29,12 +29,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--events", type=int, nargs="+", default=[1_000, 100_000], help="lengths of history")
     parser.add_argument("--series", type=int, nargs="+", default=[1_000, 10_000], help="numbers of series")
     options = parser.parse_args(arguments)
-    rows = []
-    for n_events in options.events:
-        seconds = [reopen_after_history(n_events)]
-        rows.append((f"{n_events:,} events", *seconds[0]))
-    for n_series in options.series:
-        rows.append((f"{n_series:,} series", *reopen_with_series(n_series)))
+    rows = [(f"{n_events:,} events", *reopen_after_history(n_events)) for n_events in options.events]
+    rows += [(f"{n_series:,} series", *reopen_with_series(n_series)) for n_series in options.series]
     columns = ("job", "open, ms", "of it the model, ms")
     print_table("Reopen a closed job (median of 5, in a new application)", columns, rows)
 
@@ -47,7 +43,7 @@ def reopen_after_history(n_events: int) -> tuple[str, str]:
         for index in range(n_events):
             times = np.array([START_MS + index * 60_000], dtype=np.int64)
             batch = RecordBatch(times, {"value": np.array([float(index % 7)])}, {}, record_count=1)
-            handlers.post_batches(app, writer, [batch], CONTEXT)
+            handlers.post_batches(writer, [batch], CONTEXT)
         handlers.close_jobs(app, "bench", CONTEXT)
         app.close()
         return measured(database)

@@ -205,7 +205,7 @@ def post_data(
     if stored is not None:
         return stored.resource(job_id)
     batches = read_records(data, *input_format(writer.job.settings()))
-    counts = post_batches(app, writer, batches, context, command_id)
+    counts = post_batches(writer, batches, context, command_id)
     app.project()
     return counts.resource(job_id)
 
@@ -241,7 +241,6 @@ def input_format(config: JobConfig) -> tuple[RecordSchema, str | None, CsvFormat
 
 
 def post_batches(
-    app: Application,
     writer: JobWriter,
     batches: Sequence[RecordBatch],
     context: Context,
@@ -251,7 +250,7 @@ def post_batches(
     records = encode_records(batches)
     command = PostData(tuple(batches), tuple(each.digest for each in records))
     events = carry_out(writer, lambda _job: command, context, records=records, command_id=command_id)
-    return _upload_counts(events, app.now_ms())
+    return _upload_counts(events, writer.job.data_counts.last_data_ms or 0)
 
 
 def find_posted(app: Application, job_id: str, command_id: str) -> DataCounts | None:

@@ -55,7 +55,7 @@ def ingest(
             command_id = command_id_of(writer.job, block)
             posted = find_posted(app, writer.job.job_id, command_id)
             if posted is None:
-                posted = post_batches(app, writer, [block.batch], context, command_id)
+                posted = post_batches(writer, [block.batch], context, command_id)
             else:
                 n_skipped += 1
             counts = counts + posted
