@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.model.arrays import Arrays, Floats, Ints, Selection, bounded, capacity_for, grown
+from domain.model.influences import FieldInfluence
 
 MEDIAN_VALUES_MAX = 4_000_000
 """Values kept for the medians of one detector and bucket; later ones of the bucket are ignored. Chosen: 64 MB."""
@@ -33,12 +34,15 @@ class Measured:
         For how many events each record stands, whole numbers; None: one each.
     hashes : ndarray of shape (n,), dtype=uint64 or None
         Of the measured text, for distinct counts.
+    influences : tuple of (ndarray of shape (n,), list of str)
+        Per influencer field that is no term of the detector: codes of its values (-1: none), and the values.
     """
 
     slots: Ints
     x: Floats | None = None
     weights: Floats | None = None
     hashes: Hashes | None = None
+    influences: tuple[tuple[Ints, list[str]], ...] = ()
 
 
 class Accumulator:
@@ -48,11 +52,14 @@ class Accumulator:
     ----------
     rows : ndarray of shape (n_rows, capacity), dtype=float64
         Running values per slot, ``INITIAL`` where nothing came yet.
+    influences : list of FieldInfluence
+        Per influencer field that is no term of the detector.
     """
 
     INITIAL: ClassVar[tuple[float, ...]] = (0.0,)
 
-    def __init__(self, n_slots: int = 0) -> None:
+    def __init__(self, n_slots: int = 0, n_influences: int = 0) -> None:
+        self.influences = [FieldInfluence() for _ in range(n_influences)]
         self.rows: Floats = np.zeros((len(self.INITIAL), capacity_for(n_slots)))
         self._initialise(0)
 
@@ -71,6 +78,8 @@ class Accumulator:
     def add(self, records: Measured) -> None:
         """Add records in order; room for their slots is reserved."""
         np.add.at(self.rows[0], records.slots, 1.0 if records.weights is None else records.weights)
+        for influence, (codes, texts) in zip(self.influences, records.influences, strict=True):
+            influence.add(records.slots, codes, texts, records.weights)
 
     def present(self) -> Ints:
         """Return the slots that had records, ascending."""
@@ -84,10 +93,19 @@ class Accumulator:
     def state(self, n_slots: int) -> Arrays:
         """Return copies of all arrays, trimmed to the slots in use."""
         self.reserve(n_slots)
-        return {"rows": self.rows[:, :n_slots].copy()}
+        arrays: Arrays = {"rows": self.rows[:, :n_slots].copy()}
+        for index, influence in enumerate(self.influences):
+            arrays |= {f"i{index}.{key}": array for key, array in influence.state().items()}
+        return arrays
 
-    def load(self, arrays: Arrays) -> None:
-        """Take over what ``state`` returned."""
+    def texts(self) -> list[list[str]]:
+        """Return the part of the state that is no array: the values of each influencer field."""
+        return [list(influence.texts) for influence in self.influences]
+
+    def load(self, arrays: Arrays, texts: list[list[str]]) -> None:
+        """Take over what ``state`` and ``texts`` returned."""
+        for index, (influence, values) in enumerate(zip(self.influences, texts, strict=True)):
+            influence.load({key: arrays[f"i{index}.{key}"] for key in ("keys", "counts")}, values)
         rows = arrays["rows"]
         self.reserve(rows.shape[1])
         self.rows[:, : rows.shape[1]] = rows
@@ -208,8 +226,8 @@ class DistinctAccumulator(Accumulator):
 
     _SLOT_FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd: spreads slots over 64 bits
 
-    def __init__(self, n_slots: int = 0) -> None:
-        super().__init__(n_slots)
+    def __init__(self, n_slots: int = 0, n_influences: int = 0) -> None:
+        super().__init__(n_slots, n_influences)
         self.keys: Hashes = np.empty(0, np.uint64)
         """Pairs of series and text seen in this bucket, ascending."""
 
@@ -234,17 +252,17 @@ class DistinctAccumulator(Accumulator):
         """Return copies of all arrays."""
         return {**super().state(n_slots), "keys": self.keys.copy()}
 
-    def load(self, arrays: Arrays) -> None:
-        """Take over what ``state`` returned."""
-        super().load(arrays)
+    def load(self, arrays: Arrays, texts: list[list[str]]) -> None:
+        """Take over what ``state`` and ``texts`` returned."""
+        super().load(arrays, texts)
         self.keys = arrays["keys"].astype(np.uint64)
 
 
 class MedianAccumulator(Accumulator):
     """Medians, exact: all values of the bucket are kept until it closes, at most ``MEDIAN_VALUES_MAX``."""
 
-    def __init__(self, n_slots: int = 0) -> None:
-        super().__init__(n_slots)
+    def __init__(self, n_slots: int = 0, n_influences: int = 0) -> None:
+        super().__init__(n_slots, n_influences)
         self._parts: list[tuple[Ints, Floats]] = []
         self._n_kept = 0
 
@@ -284,9 +302,9 @@ class MedianAccumulator(Accumulator):
         slots, x = self._kept()
         return {**super().state(n_slots), "slots": slots.copy(), "x": x.copy()}
 
-    def load(self, arrays: Arrays) -> None:
-        """Take over what ``state`` returned."""
-        super().load(arrays)
+    def load(self, arrays: Arrays, texts: list[list[str]]) -> None:
+        """Take over what ``state`` and ``texts`` returned."""
+        super().load(arrays, texts)
         self._parts = [(arrays["slots"].astype(np.int64), arrays["x"].astype(np.float64))]
         self._n_kept = self._parts[0][0].size
 

@@ -43,7 +43,9 @@ class DetectorView:
         series: SeriesTable,
         batch: RecordBatch,
         accepted: Ints,
+        *,
         weights: Floats | None,
+        influencers: tuple[str, ...],
     ) -> None:
         columns = [batch.texts[name] for name in series.fields]
         numbers = texts = None
@@ -57,6 +59,9 @@ class DetectorView:
         self._x = None if numbers is None else bounded(numbers[used])
         self._weights = None if weights is None else weights[self.at]
         self._hashes = None if texts is None else hash_texts(texts.values)[texts.codes[used]]
+        explained = [batch.texts[name] for name in influencers]
+        self._influences = [column.codes[used].astype(np.int64) for column in explained]
+        self._influence_texts = [column.values for column in explained]
         self.codes, self.names = _series_codes(columns, used)
         self._series = series
         self._generation = -1
@@ -91,7 +96,7 @@ class DetectorView:
         mask : ndarray of shape (stop - start,), dtype=bool or None
             Which of them are wanted; None: all.
         """
-        columns = [_cut(column, start, stop) for column in (self._x, self._weights, self._hashes)]
+        columns = [_cut(column, start, stop) for column in (self._x, self._weights, self._hashes, *self._influences)]
         slots = self.slot_of_code[self.codes[start:stop]]
         if mask is not None:
             slots, columns = slots[mask], _masked(columns, mask)
@@ -99,7 +104,9 @@ class DetectorView:
         is_refused = not found.all()
         if is_refused:
             slots, columns = slots[found], _masked(columns, found)
-        return Measured(slots, *columns), is_refused
+        x, weights, hashes, *codes = columns
+        influences = [(own, texts) for own, texts in zip(codes, self._influence_texts, strict=True) if own is not None]
+        return Measured(slots, x, weights, hashes, tuple(influences)), is_refused
 
 
 def hash_texts(values: list[str]) -> Hashes:

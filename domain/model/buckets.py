@@ -41,14 +41,14 @@ class OpenBucket:
             if accumulator is not None:
                 for key, array in accumulator.state(detector.series.n_slots).items():
                     arrays[f"{index}.{key}"] = array
-        present = [accumulator is not None for accumulator in self.accumulators]
-        return arrays, {"event_count": self.event_count, "is_refused": self.is_refused, "present": present}
+        texts = [None if accumulator is None else accumulator.texts() for accumulator in self.accumulators]
+        return arrays, {"event_count": self.event_count, "is_refused": self.is_refused, "texts": texts}
 
     def load(self, arrays: Arrays, meta: dict[str, Any], detectors: Sequence[DetectorModel]) -> None:
         """Take over what ``state`` returned."""
         self.event_count, self.is_refused = meta["event_count"], meta["is_refused"]
-        for index, is_present in enumerate(meta["present"]):
-            if is_present:
+        for index, texts in enumerate(meta["texts"]):
+            if texts is not None:
                 prefix = f"{index}."
                 own = {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
-                self.accumulator(index, detectors[index]).load(own)
+                self.accumulator(index, detectors[index]).load(own, texts)

@@ -31,6 +31,8 @@ class Findings:
         ``-ln p``, calibrated.
     scores : ndarray of shape (k,)
         From 0 to 100.
+    accumulator : Accumulator or None
+        What they were found in.
     """
 
     detector_index: int
@@ -38,6 +40,14 @@ class Findings:
     candidates: Candidates
     exponents: Floats
     scores: Floats
+    accumulator: Accumulator | None
+
+    def explaining(self, place: int, slot: int) -> list[str]:
+        """Return the values of an influencer field (by place among the detector's) that explain a series."""
+        if self.accumulator is None:
+            return []
+        n_events = float(self.accumulator.rows[0, slot])
+        return self.accumulator.influences[place].explain(slot, n_events) if n_events > 0.0 else []
 
 
 _NONE: Final = np.empty(0)
@@ -49,16 +59,21 @@ class DetectorModel:
     Attributes
     ----------
     series : SeriesTable
+    influencers : tuple of str
+        Influencer fields that do not tell its series apart.
     features : list of FeatureModel
     calibrations : list of Calibration
         One per feature, over all series.
     """
 
-    def __init__(self, detector: Detector, bucket_span_seconds: int, n_open_max: int) -> None:
+    def __init__(
+        self, detector: Detector, influencers: tuple[str, ...], bucket_span_seconds: int, n_open_max: int
+    ) -> None:
         self.detector = detector
         self.traits = FUNCTIONS[detector.base_function]
         terms = (detector.partition_field_name, detector.by_field_name)
         self.series = SeriesTable(tuple(name for name in terms if name is not None))
+        self.influencers = tuple(name for name in influencers if name not in self.series.fields)
         self.features = [FeatureModel(feature, detector.side, bucket_span_seconds) for feature in self.traits.features]
         self.calibrations = [Calibration(bucket_span_seconds) for _ in self.features]
         open_bytes = 8 * len(ACCUMULATORS[self.traits.accumulator].INITIAL) * n_open_max
@@ -71,7 +86,7 @@ class DetectorModel:
 
     def accumulator(self) -> Accumulator:
         """Return an empty accumulator for a new bucket."""
-        return ACCUMULATORS[self.traits.accumulator](self.series.n_slots)
+        return ACCUMULATORS[self.traits.accumulator](self.series.n_slots, len(self.influencers))
 
     def find(
         self, accumulator: Accumulator | None, bucket_start: int, bucket_span: int, *, is_interim: bool
@@ -128,7 +143,7 @@ class DetectorModel:
             if not is_interim:
                 model.learn(judged)
                 calibration.learn_usual(found.n_judged)
-            return Findings(self.detector.detector_index, index, found, _NONE, _NONE)
+            return Findings(self.detector.detector_index, index, found, _NONE, _NONE, accumulator)
         uncalibrated = -np.log(found.probability)
         exponents = calibration.calibrate(uncalibrated)
         rows = model.rows
@@ -140,7 +155,7 @@ class DetectorModel:
             higher = exponents > peaks
             rows[PEAK, found.slots[higher]] = exponents[higher]
             rows[PEAK_TIME, found.slots[higher]] = middle
-        return Findings(self.detector.detector_index, index, found, exponents, scores)
+        return Findings(self.detector.detector_index, index, found, exponents, scores, accumulator)
 
     def prune(self, before: int) -> int:
         """Drop series silent since before a time (epoch seconds); return how many."""

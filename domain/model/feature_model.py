@@ -163,7 +163,7 @@ class FeatureModel:
             return Candidates(at, _NONE, _NONE, _NONE, n_judged)
         rows = judged.rows[:, at]
         count, (square, absolute) = rows[COUNT], rows[SPREAD][[spread.SQUARE, spread.ABSOLUTE]]
-        dof = tail_dof(square, absolute, np.minimum(count, self._long_memory_buckets))
+        dof = tail_dof(square, absolute, judged.scale[at], np.minimum(count, self._long_memory_buckets))
         probability = student_tail(away[at], dof, count, side)
         actual = judged.y[at] + rows[ORIGIN]
         typical = judged.mixed[at] + rows[ORIGIN]

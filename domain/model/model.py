@@ -51,7 +51,10 @@ class Model:
         self.config = config
         self._timeline = Timeline(config.bucket_span_seconds, config.latency_seconds)
         n_open = self._timeline.n_open_max
-        self._detectors = [DetectorModel(detector, config.bucket_span_seconds, n_open) for detector in config.detectors]
+        self._detectors = [
+            DetectorModel(detector, config.influencers, config.bucket_span_seconds, n_open)
+            for detector in config.detectors
+        ]
         self._memory = Memory(config.model_memory_limit_bytes)
         self._scorer = BucketScorer(config)
         self._open: dict[int, OpenBucket] = {}
@@ -144,7 +147,10 @@ class Model:
         weights : ndarray of shape (n,) or None
         """
         span = self._timeline.span
-        views = [DetectorView(model.detector, model.series, batch, taken, weights) for model in self._detectors]
+        views = [
+            DetectorView(model.detector, model.series, batch, taken, weights=weights, influencers=model.influencers)
+            for model in self._detectors
+        ]
         bounds = (latest - self._timeline.latency) // span
         starts = np.flatnonzero(bounds[1:] != bounds[:-1]) + 1
         edges = np.concatenate([[0], starts, [taken.size]])

@@ -36,11 +36,13 @@ def signed(z: Floats, side: Side) -> Floats:
     return z if side == "high" else -z if side == "low" else np.abs(z)
 
 
-def tail_dof(square: Floats, absolute: Floats, n_effective: Floats) -> Floats:
+def tail_dof(square: Floats, absolute: Floats, scale: Floats, n_effective: Floats) -> Floats:
     """Estimate the degrees of freedom of Student's t from the mean absolute residual and the mean square.
 
     Their ratio is 0.798 for normal residuals and falls as tails get heavier (Geary, 1935, as a test of normality);
     for t with nu degrees of freedom it is short of that by 0.19 / (nu - 2) to within 5 %, nu from 4 to 100.
+
+    Where the scale stands on a floor far above the residuals, their tails say nothing about it, and it is normal.
 
     Returns
     -------
@@ -50,6 +52,7 @@ def tail_dof(square: Floats, absolute: Floats, n_effective: Floats) -> Floats:
     short = _NORMAL_RATIO - absolute / np.sqrt(np.maximum(square, 1e-300))
     # The ratio of n normal residuals scatters by 0.21 / sqrt(n): so much says nothing.
     short -= 0.2 / np.sqrt(np.maximum(n_effective, 1.0))
+    short *= np.minimum(square / (scale * scale), 1.0)
     dof = 2.0 + 0.19 / np.maximum(short, 1e-3)
     return np.minimum(np.maximum(dof, TAIL_DOF_MIN), TAIL_DOF_MAX)
 

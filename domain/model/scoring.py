@@ -143,7 +143,8 @@ class BucketScorer:
 
 def _record(detector: DetectorModel, finding: Findings, k: int, influencer_fields: tuple[str, ...]) -> Found:
     config, candidates = detector.detector, finding.candidates
-    name = detector.series.names[int(candidates.slots[k])]
+    slot = int(candidates.slots[k])
+    name = detector.series.names[slot]
     assert name is not None, "only series alive are judged"
     terms = dict(zip(detector.series.fields, name, strict=True))
     score = float(finding.scores[k])
@@ -161,9 +162,25 @@ def _record(detector: DetectorModel, finding: Findings, k: int, influencer_field
         by_field_value=terms.get(config.by_field_name or ""),
         partition_field_name=config.partition_field_name,
         partition_field_value=terms.get(config.partition_field_name or ""),
-        influencers=[InfluencerMention(field, [terms[field]]) for field in influencer_fields if terms.get(field)],
+        influencers=_mentions(detector, finding, slot, influencer_fields),
     )
     return Found(float(finding.exponents[k]), record)
+
+
+def _mentions(
+    detector: DetectorModel, finding: Findings, slot: int, influencer_fields: tuple[str, ...]
+) -> list[InfluencerMention]:
+    """Name the values of the influencer fields that explain a series, in the order of the configuration."""
+    terms = dict(zip(detector.series.fields, detector.series.names[slot] or (), strict=True))
+    mentions = []
+    for field in influencer_fields:
+        if field in terms:
+            values = [terms[field]] if terms[field] else []
+        else:
+            values = finding.explaining(detector.influencers.index(field), slot)
+        if values:
+            mentions.append(InfluencerMention(field, values))
+    return mentions
 
 
 def _most_unusual_first(found: Found) -> tuple[float, float, int, str, str, str]:

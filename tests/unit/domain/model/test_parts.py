@@ -1,0 +1,180 @@
+"""The parts of a feature's model: seasons, forecasts, spread, probabilities, scores."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from domain.model import forecast, spread
+from domain.model.normalizer import (
+    UNUSUAL_EXPONENT,
+    BucketNormalizer,
+    Calibration,
+    Peak,
+    ceiling,
+    exponent_of_best,
+    faded,
+    severity,
+)
+from domain.model.probability import count_tail, student_tail, tail_dof
+from domain.model.seasons import DAY, WEEK, Profile
+
+HOUR = 3600.0
+
+
+def test_a_profile_learns_a_daily_curve() -> None:
+    profile = Profile(DAY, 900)
+    everyone = slice(0, 1)
+    zero, one = np.zeros(1), np.ones(1)
+    for k in range(96 * 5):
+        time = k * 900 + 450
+        x = np.array([math.sin(2 * math.pi * time / 86_400)])
+        profile.learn(profile.read(time, everyone, zero), everyone, x, one)
+    errors = [
+        abs(profile.read(time, everyone, zero).value[0] - math.sin(2 * math.pi * time / 86_400))
+        for time in range(450, 86_400, 900)
+    ]
+    assert max(errors) < 0.02
+
+
+def test_cells_not_visited_give_way_to_the_alternative() -> None:
+    profile = Profile(WEEK, 3600)
+    assert profile.read(1e9, slice(0, 2), np.array([3.0, 4.0])).value.tolist() == [3.0, 4.0]
+
+
+def test_a_value_that_is_not_believed_leaves_no_mark() -> None:
+    profile = Profile(DAY, 3600)
+    outlook = profile.read(0.0, slice(0, 1), np.zeros(1))
+    profile.learn(outlook, slice(0, 1), np.array([1e9]), np.array([1e-6]))
+    assert abs(profile.read(0.0, slice(0, 1), np.zeros(1)).value[0]) < 1e4
+
+
+def test_weeks_begin_on_monday() -> None:
+    monday = 1_700_438_400  # 2023-11-20 00:00 UTC
+    assert Profile(WEEK, 3600).shares_at(monday + 0.5 * HOUR) == [(0, 1.0)]
+
+
+def test_the_mixture_follows_the_best_predictor() -> None:
+    rows = np.zeros((forecast.N_ROWS, 1))
+    rows[forecast.ERRORS] = 10.0
+    rows[forecast.N_PREDICTORS + forecast.SLOW] = 1.0
+    expected = np.arange(6.0)[:, None]
+    assert forecast.mix(rows, expected, np.ones(1))[0] == pytest.approx(forecast.SLOW, abs=0.01)
+
+
+def test_no_scale_is_below_its_floors() -> None:
+    rows = np.zeros((spread.N_ROWS, 2))
+    rows[spread.HIGH, 1] = 50.0
+    level, count = np.array([1000.0, 0.0]), np.full(2, 100.0)
+    assert spread.scale_of(rows, count, level, is_count=False).tolist() == [0.1, 0.5]
+    assert spread.scale_of(np.zeros((spread.N_ROWS, 1)), count[:1], np.zeros(1), is_count=True).tolist() == [0.5]
+
+
+def test_ordinary_values_are_believed_and_far_ones_are_not() -> None:
+    rows = np.zeros((spread.N_ROWS, 3))
+    weight, shift = spread.belief(rows, np.array([1.0, -3.5, 10.0]), np.full(3, 1e6))
+    assert weight == pytest.approx([1.0, 0.5, (3.5 / 10) ** 8], abs=1e-3)
+    assert shift.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_values_that_stay_away_are_believed_in_the_end() -> None:
+    rows = np.zeros((spread.N_ROWS, 1))
+    weights = [float(spread.belief(rows, np.array([10.0]), np.array([1e6]))[0][0]) for _ in range(8)]
+    assert weights[0] < 0.01
+    assert weights == sorted(weights)
+    assert weights[-1] > 0.7
+
+
+def test_the_tails_of_normal_residuals_are_normal_and_those_of_t_are_not() -> None:
+    rng = np.random.default_rng(1)
+    found = []
+    for sample in (rng.normal(size=100_000), rng.standard_t(5, size=100_000)):
+        square, absolute = np.array([np.mean(sample * sample)]), np.array([np.mean(np.abs(sample))])
+        found.append(float(tail_dof(square, absolute, np.sqrt(square), np.array([1e5]))[0]))
+    assert found[0] > 50
+    assert 4 < found[1] < 7
+
+
+@pytest.mark.parametrize(("side", "factor"), [("high", 1.0), ("low", 1.0), ("both", 2.0)])
+def test_student_tails_are_those_of_the_standardised_distribution(side: str, factor: float) -> None:
+    dof = np.array([5.0])
+    t = 3.0 * math.sqrt(5 / 3)
+    expected = factor * stats.t.sf(t, 5)
+    assert student_tail(np.array([3.0]), dof, np.array([100.0]), side)[0] == pytest.approx(expected)
+
+
+def test_count_tails_are_those_of_poisson_and_the_negative_binomial() -> None:
+    mean, actual = np.array([4.0, 4.0]), np.array([9.0, 0.0])
+    assert count_tail(actual, mean, mean, "high")[0] == pytest.approx(stats.poisson.sf(8, 4), rel=1e-4)
+    assert count_tail(actual, mean, mean, "low")[1] == pytest.approx(stats.poisson.cdf(0, 4), rel=1e-4)
+    variance = np.array([12.0, 12.0])
+    negative = stats.nbinom(2, 2 / 6)
+    assert count_tail(actual, mean, variance, "high")[0] == pytest.approx(negative.sf(8))
+    assert count_tail(actual, mean, variance, "low")[1] == pytest.approx(negative.cdf(0))
+
+
+def test_scores_rise_with_the_exponent() -> None:
+    scores = severity(np.linspace(0, 700, 200))
+    assert (np.diff(scores) >= 0).all()
+    assert (scores[0], scores[-1]) == (0.0, 100.0)
+
+
+def test_a_new_peak_is_not_held_down_and_a_lesser_one_is() -> None:
+    exponents = np.array([10.0, 20.0, 30.0])
+    limits = ceiling(exponents, np.array([20.0, 20.0, 20.0]))
+    assert limits[1:].tolist() == [100.0, 100.0]
+    assert limits[0] < 75
+
+
+def test_peaks_fade() -> None:
+    month = 30 * 86_400.0
+    now, later = faded(np.array([50.0, 50.0]), np.array([0.0, month]))
+    assert now == 50.0
+    assert UNUSUAL_EXPONENT < later < 15
+    peak = Peak()
+    peak.learn(50.0, 0.0)
+    assert peak.at(month) == pytest.approx(later)
+
+
+def test_a_right_model_is_left_alone_and_a_wrong_one_corrected() -> None:
+    rng = np.random.default_rng(1)
+    right, wrong = Calibration(900), Calibration(900)
+    for _ in range(200):
+        exponents = rng.exponential(size=1000)
+        right.learn(exponents[exponents > 1], 1000)
+        exponents = 2.0 * rng.exponential(size=1000)
+        wrong.learn(exponents[exponents > 1], 1000)
+    one_in_a_million = np.array([6 * math.log(10)])
+    assert right.calibrate(one_in_a_million)[0] == pytest.approx(one_in_a_million[0], rel=0.05)
+    assert wrong.calibrate(2 * one_in_a_million)[0] == pytest.approx(one_in_a_million[0], rel=0.1)
+
+
+def test_calibration_keeps_the_order_of_exponents() -> None:
+    calibration = Calibration(900)
+    calibration.learn(np.full(500, 9.0), 1000)
+    calibrated = calibration.calibrate(np.linspace(0, 50, 500))
+    assert (np.diff(calibrated) >= 0).all()
+
+
+def test_the_order_of_what_is_learnt_leaves_no_trace() -> None:
+    exponents = np.random.default_rng(1).exponential(3.0, 1000)
+    forth, back = Calibration(900), Calibration(900)
+    forth.learn(exponents, 1000)
+    back.learn(exponents[::-1], 1000)
+    assert forth.state() == back.state()
+
+
+def test_the_best_of_many_is_less_unusual() -> None:
+    assert exponent_of_best(3.0, 1) == pytest.approx(3.0)
+    assert exponent_of_best(100.0, 1000) == pytest.approx(100 - math.log(1000))
+    assert exponent_of_best(39.9, 1000) == pytest.approx(39.9 - math.log(1000), rel=1e-3)
+    assert exponent_of_best(0.0, 5) == 0.0
+
+
+def test_a_usual_bucket_scores_nothing() -> None:
+    normalizer = BucketNormalizer(900)
+    assert normalizer.score(1.0, 0.0) == 0.0
+    assert normalizer.score(50.0, 0.0) > 90
