@@ -1,16 +1,16 @@
-"""The one statement that SQLAlchemy spells differently for SQLite and PostgreSQL: insert or replace a row."""
+"""Insert or replace rows: what the read models need beyond SQLAlchemy's common statements."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects import postgresql, sqlite
+
+from eventstore.dialects import insert
 
 
 def upsert(connection: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
     """Insert rows, replacing those of the same primary key."""
-    insert: Any = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table)
+    statement = insert(connection, table)
     key = [column.name for column in table.primary_key]
-    others = {name: statement.excluded[name] for name in table.columns.keys() if name not in key}  # noqa: SIM118
+    others = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in key}
     connection.execute(statement.on_conflict_do_update(index_elements=key, set_=others), list(rows))
