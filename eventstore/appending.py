@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from eventstore import chain
@@ -40,6 +41,7 @@ EventRow: TypeAlias = tuple[
     bytes | None,  # payload_digest
     bytes,  # hash
 ]
+EncodedEvent: TypeAlias = tuple[bytes, str, bytes]  # type, data, and what the hash takes of both
 EVENT_COLUMNS = (
     "position, stream_id, version, type, schema_version, recorded_at, actor, request_id, cause, command_id, "
     "command_index, data, payload_digest, hash"
@@ -134,7 +136,7 @@ class AppendRequest:
         self.cause = cause
         self.epoch = epoch
         self.context = chain.encode_context(stream, actor, request_id, cause, command_id)
-        self.encoded = [_encode_event(stream, event) for event in events]
+        self.encoded = _encode_events(stream, events)
         self.size = sum(len(event.data) + (len(event.payload.body) if event.payload else 0) for event in events)
         self.result: AppendResult | None = None
         self.error: BaseException | None = None
@@ -150,6 +152,7 @@ class AppendRequest:
         self.error = None
 
 
+@lru_cache(maxsize=4096)
 def check_name(what: str, text: str) -> bytes:
     """Return the text in UTF-8, or raise `InvalidEvent` for one that a database would refuse or change."""
     try:
@@ -163,24 +166,29 @@ def check_name(what: str, text: str) -> bytes:
     return encoded
 
 
-def _encode_event(stream: str, event: NewEvent) -> tuple[bytes, str]:
-    """Return the type as bytes and the data as text."""
-    type_ = check_name("event type", event.type)
-    if len(event.data) > DATA_BYTES_MAX:
-        msg = f"event data for {stream!r} may have {DATA_BYTES_MAX} bytes, got {len(event.data)}; use a payload"
-        raise InvalidEvent(msg)
-    if event.payload is not None and len(event.payload.body) > PAYLOAD_BYTES_MAX:
-        msg = f"a payload for {stream!r} may have {PAYLOAD_BYTES_MAX} bytes, got {len(event.payload.body)}"
-        raise InvalidEvent(msg)
-    try:
-        data = event.data.decode()
-    except UnicodeDecodeError as error:
-        msg = f"event data for {stream!r} must be JSON text in UTF-8: {error}"
-        raise InvalidEvent(msg) from error
-    if "\0" in data:
-        msg = f"event data for {stream!r} must be JSON text, which has no NUL"
-        raise InvalidEvent(msg)
-    return type_, data
+def _encode_events(stream: str, events: Sequence[NewEvent]) -> list[EncodedEvent]:
+    """Check the events and encode all that needs no lock, in the thread that appends."""
+    encoded = []
+    for event in events:
+        data, payload = event.data, event.payload
+        if len(data) > DATA_BYTES_MAX:
+            msg = f"event data for {stream!r} may have {DATA_BYTES_MAX} bytes, got {len(data)}; use a payload"
+            raise InvalidEvent(msg)
+        if payload is not None and len(payload.body) > PAYLOAD_BYTES_MAX:
+            msg = f"a payload for {stream!r} may have {PAYLOAD_BYTES_MAX} bytes, got {len(payload.body)}"
+            raise InvalidEvent(msg)
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            msg = f"event data for {stream!r} must be JSON text in UTF-8: {error}"
+            raise InvalidEvent(msg) from error
+        if "\0" in text:
+            msg = f"event data for {stream!r} must be JSON text, which has no NUL"
+            raise InvalidEvent(msg)
+        type_ = check_name("event type", event.type)
+        digest = None if payload is None else payload.digest
+        encoded.append((type_, text, chain.encode_texts(type_, data, digest)))
+    return encoded
 
 
 FindCommand: TypeAlias = Callable[[HeadRow, str], StoredCommand | None]
@@ -228,41 +236,26 @@ class AppendPlan:
         """Make the rows of an accepted request and move the head."""
         first_version = head.version + 1
         recorded_at = max(self.now, head.recorded_at)
-        previous, version, position = head.hash, head.version, self.next_position
+        previous, version, position, stream_id = head.hash, head.version, self.next_position, head.id
         command_id, context = request.command_id, request.context
+        actor, request_id, cause = request.actor, request.request_id, request.cause
         index: int | None = None
-        for place, (event, (type_, data)) in enumerate(zip(request.events, request.encoded, strict=True)):
+        for place, (event, (_, data, texts)) in enumerate(zip(request.events, request.encoded, strict=True)):
             version += 1
             if command_id is not None:
                 index = place
             digest = None
             if event.payload is not None:
                 digest = event.payload.digest
-                self.payloads[head.id, digest] = event.payload
-            previous = chain.hash_event(
-                previous,
-                context,
-                (version, event.schema_version, recorded_at, index),
-                (type_, event.data, digest),
-            )
+                self.payloads[stream_id, digest] = event.payload
+            schema_version = event.schema_version
+            previous = chain.hash_event(previous, context, (version, schema_version, recorded_at, index), texts)
             self.rows.append(
                 (
-                    position,
-                    head.id,
-                    version,
-                    event.type,
-                    event.schema_version,
-                    recorded_at,
-                    request.actor,
-                    request.request_id,
-                    request.cause,
-                    command_id,
-                    index,
-                    data,
-                    digest,
-                    previous,
+                    position, stream_id, version, event.type, schema_version, recorded_at, actor, request_id,
+                    cause, command_id, index, data, digest, previous,
                 )
-            )
+            )  # fmt: skip
             position += 1
         head.version, head.hash, head.recorded_at, head.is_changed = version, previous, recorded_at, True
         if request.epoch is not None:
@@ -320,7 +313,7 @@ def contents_of(request: AppendRequest) -> list[Content]:
         (event.type, event.schema_version, data, payload.digest, payload.content_digest)
         if (payload := event.payload) is not None
         else (event.type, event.schema_version, data, None, None)
-        for event, (_, data) in zip(request.events, request.encoded, strict=True)
+        for event, (_, data, _) in zip(request.events, request.encoded, strict=True)
     ]
 
 

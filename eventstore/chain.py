@@ -48,12 +48,20 @@ def encode_context(
     )
 
 
-def hash_event(
-    previous: bytes,
-    context: bytes,
-    numbers: tuple[int, int, int, int | None],
-    texts: tuple[bytes, bytes, bytes | None],
-) -> bytes:
+def encode_texts(type_: bytes, data: bytes, payload_digest: bytes | None) -> bytes:
+    """Encode the columns that are each event's own and known before its place is."""
+    return b"".join(
+        (
+            _pack_length(len(type_)),
+            type_,
+            _pack_length(len(data)),
+            data,
+            _NULL if payload_digest is None else _pack_length(len(payload_digest)) + payload_digest,
+        )
+    )
+
+
+def hash_event(previous: bytes, context: bytes, numbers: tuple[int, int, int, int | None], texts: bytes) -> bytes:
     """Return the hash of an event.
 
     Parameters
@@ -64,31 +72,12 @@ def hash_event(
         Of `encode_context`.
     numbers : tuple
         version, schema_version, recorded_at, command_index
-    texts : tuple
-        type, data, payload digest
+    texts : bytes
+        Of `encode_texts`.
     """
-    version, schema_version, recorded_at, command_index = numbers
-    type_, data, payload_digest = texts
-    return sha256(
-        b"".join(
-            (
-                TAG,
-                previous,
-                context,
-                _pack_numbers(
-                    version,
-                    schema_version,
-                    recorded_at,
-                    _NO_INDEX if command_index is None else command_index,
-                ),
-                _pack_length(len(type_)),
-                type_,
-                _pack_length(len(data)),
-                data,
-                _NULL if payload_digest is None else _pack_length(len(payload_digest)) + payload_digest,
-            )
-        )
-    ).digest()
+    version, schema_version, recorded_at, index = numbers
+    packed = _pack_numbers(version, schema_version, recorded_at, _NO_INDEX if index is None else index)
+    return sha256(b"".join((TAG, previous, context, packed, texts))).digest()
 
 
 def hash_stored(previous: bytes, event: StoredEvent) -> bytes:
@@ -97,5 +86,5 @@ def hash_stored(previous: bytes, event: StoredEvent) -> bytes:
         previous,
         encode_context(event.stream, event.actor, event.request_id, event.cause, event.command_id),
         (event.version, event.schema_version, event.recorded_at, event.command_index),
-        (event.type.encode(), event.data.encode(), event.payload_digest),
+        encode_texts(event.type.encode(), event.data.encode(), event.payload_digest),
     )

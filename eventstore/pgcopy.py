@@ -7,7 +7,12 @@ big-endian.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
 
 from eventstore.appending import EventRow
 
@@ -22,6 +27,7 @@ _begin = struct.Struct(">hiqiqiq").pack
 # schema_version (integer) and recorded_at (bigint)
 _middle = struct.Struct(">iiiq").pack
 _int4 = struct.Struct(">ii").pack
+_array_head = struct.Struct(">iiIii").pack
 _HASH_LENGTH = _length(32)
 
 
@@ -67,3 +73,51 @@ def _remember(texts: dict[str | None, bytes], text: str | None) -> bytes:
     encoded = text.encode()
     texts[text] = field = _length(len(encoded)) + encoded
     return field
+
+
+class PackedArray(bytes):
+    """A one-dimensional array that is packed already."""
+
+    element_type: ClassVar[int]
+
+    @classmethod
+    def of(cls, values: Sequence[bytes | None]) -> PackedArray:
+        """Pack values; None is NULL."""
+        parts = [_array_head(1, int(None in values), cls.element_type, len(values), 1)]
+        for value in values:
+            if value is None:
+                parts.append(_NULL)
+            else:
+                parts.append(_length(len(value)))
+                parts.append(value)
+        return cls(b"".join(parts))
+
+
+class TextArray(PackedArray):
+    """``text[]`` of UTF-8 bytes."""
+
+    element_type = 25
+
+
+class BytesArray(PackedArray):
+    """``bytea[]``."""
+
+    element_type = 17
+
+
+class _TextArrayDumper(Dumper):
+    format = Format.BINARY
+    oid = 1009  # text[]
+
+    def dump(self, obj: bytes) -> bytes:
+        return bytes(obj)
+
+
+class _BytesArrayDumper(_TextArrayDumper):
+    oid = 1001  # bytea[]
+
+
+def register_arrays(connection: psycopg.Connection[Any]) -> None:
+    """Let a connection take packed arrays as parameters."""
+    connection.adapters.register_dumper(TextArray, _TextArrayDumper)
+    connection.adapters.register_dumper(BytesArray, _BytesArrayDumper)

@@ -24,90 +24,21 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from eventstore.appending import HEAD_COLUMNS, AppendPlan, AppendRequest, HeadRow, StoredCommand
-from eventstore.backend import LOCK_SECONDS_MAX, STORED_COLUMNS, CommitStats, OwnTransaction
+from eventstore import postgres_sql as sql
+from eventstore.appending import AppendPlan, AppendRequest, HeadRow, StoredCommand
+from eventstore.backend import LOCK_SECONDS_MAX, CommitStats, OwnTransaction
 from eventstore.errors import ConnectionLost, OutcomeUnknown, StorageError, StoreBusy, StoreFull
 from eventstore.events import ANY, NO_STREAM, AppendResult, StoredEvent
-from eventstore.pgcopy import encode_event_rows
+from eventstore.pgcopy import BytesArray, TextArray, encode_event_rows, register_arrays
 
 Driver: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
 READERS_MAX = 32
 HEADS_CACHED_MAX = 10_000  # streams whose head this process remembers; some 300 bytes each
 DEADLOCK_RETRIES_MAX = 3
-ORDER_LOCK = 0x6D617269_67726170  # the advisory lock that orders positions; "marigrap" in ASCII
+AT_ONCE_BYTES_MAX = 64 * 1024 * 1024  # of one statement; more goes by COPY
 NO_FENCE = 2**63 - 1  # the epoch of an append that comes from no owner
 
-_APPEND_ONE = f"""
-WITH h AS (
-  UPDATE streams SET version = version + 1, head_hash = %b, recorded_at = %b,
-    fence = GREATEST(fence, %b::bigint)
-  WHERE id = %b AND version = %b AND head_hash = %b AND fence <= %b::bigint RETURNING id, version
-), l AS MATERIALIZED (SELECT pg_advisory_xact_lock({ORDER_LOCK}) FROM h)
-INSERT INTO events (position, stream_id, version, type, schema_version, recorded_at, actor, request_id, cause,
-  command_id, command_index, data, payload_digest, hash)
-SELECT nextval('events_position_seq'), h.id, h.version, %b::text, %b::integer, %b::bigint, %b::text, %b::text,
-  %b::text, %b::text, %b::integer, %b::text, %b::bytea, %b::bytea
-FROM h, l RETURNING position
-"""
-_APPEND_ONE_WITH_PAYLOAD = _APPEND_ONE.replace(
-    f"l AS MATERIALIZED (SELECT pg_advisory_xact_lock({ORDER_LOCK}) FROM h)",
-    # Counting the written payload makes it be written before the lock is taken, not under it.
-    f"""p AS (
-  INSERT INTO payloads (stream_id, digest, content_digest, codec, size, body)
-  SELECT h.id, %b::bytea, %b::bytea, %b::text, %b::bigint, %b::bytea FROM h
-  ON CONFLICT (stream_id, digest) DO NOTHING RETURNING 1
-), l AS MATERIALIZED (SELECT pg_advisory_xact_lock({ORDER_LOCK})
-  FROM h, (SELECT count(*) FROM p) AS written)""",
-)
-_CREATE_STREAMS = """
-INSERT INTO streams (name, version, head_hash, recorded_at)
-SELECT name, 0, %b, 0 FROM unnest(%b::text[]) AS name ORDER BY name ON CONFLICT (name) DO NOTHING
-"""
-_LOCK_HEADS = f"SELECT {HEAD_COLUMNS} FROM streams WHERE name = ANY(%b::text[]) ORDER BY id FOR UPDATE"
-_SELECT_HEAD = f"SELECT {HEAD_COLUMNS} FROM streams WHERE name = %b"
-_SELECT_COMMAND = """
-SELECT e.version, e.position, e.type, e.schema_version, e.data, e.payload_digest, p.content_digest
-FROM events e LEFT JOIN payloads p ON p.stream_id = e.stream_id AND p.digest = e.payload_digest
-WHERE e.stream_id = %b AND e.command_id = %b ORDER BY e.command_index
-"""
-_SELECT_KNOWN_COMMANDS = """
-SELECT DISTINCT e.stream_id, e.command_id FROM events e
-JOIN unnest(%b::bigint[], %b::text[]) AS given (stream_id, command_id)
-  ON e.stream_id = given.stream_id AND e.command_id = given.command_id AND e.command_index = 0
-"""
-_MOVE_HEADS = f"""
-WITH u AS (
-  UPDATE streams SET version = n.version, head_hash = n.hash, recorded_at = n.recorded_at, fence = n.fence
-  FROM unnest(%b::bigint[], %b::bigint[], %b::bytea[], %b::bigint[], %b::bigint[])
-    AS n (id, version, hash, recorded_at, fence)
-  WHERE streams.id = n.id RETURNING 1
-), l AS MATERIALIZED (SELECT pg_advisory_xact_lock({ORDER_LOCK}) FROM (SELECT count(*) FROM u) AS moved)
-SELECT min(p), max(p) FROM (SELECT nextval('events_position_seq') AS p FROM l, generate_series(1, %b)) AS
-drawn
-"""
-_COPY_EVENTS = """
-COPY events (position, stream_id, version, type, schema_version, recorded_at, actor, request_id, cause,
-command_id,
-  command_index, data, payload_digest, hash) FROM STDIN (FORMAT BINARY)
-"""
-_INSERT_PAYLOAD = """
-INSERT INTO payloads (stream_id, digest, content_digest, codec, size, body) VALUES (%b, %b, %b, %b, %b, %b)
-ON CONFLICT (stream_id, digest) DO NOTHING
-"""
-_READ_STREAM = (
-    f"SELECT e.position, %b, e.version, {STORED_COLUMNS} FROM events e"
-    " WHERE e.stream_id = (SELECT id FROM streams WHERE name = %b) AND e.version > %b"
-    " ORDER BY e.version LIMIT %b"
-)
-_READ_ALL = (
-    f"SELECT e.position, s.name, e.version, {STORED_COLUMNS} FROM events e"
-    " JOIN streams s ON s.id = e.stream_id WHERE e.position > %b ORDER BY e.position LIMIT %b"
-)
-_READ_PAYLOAD = (
-    "SELECT body, codec, content_digest FROM payloads"
-    " WHERE stream_id = (SELECT id FROM streams WHERE name = %b) AND digest = %b"
-)
 _GENESIS = bytes(32)
 
 
@@ -192,7 +123,7 @@ class PostgresBackend:
         if driver is None or _is_hung_up(driver):
             self._drop_writer()
             driver = self._writer = self._connect()
-        if len(requests) == 1 and self._append_one(driver, requests[0], attempt):
+        if len(requests) == 1 and self._append_at_once(driver, requests[0], attempt):
             return
         driver.execute("BEGIN")
         try:
@@ -216,44 +147,32 @@ class PostgresBackend:
         self.stats.n_commits += 1
         self.stats.n_appends += n_appends
 
-    def _append_one(self, driver: Driver, request: AppendRequest, attempt: _Attempt) -> bool:
+    def _append_at_once(self, driver: Driver, request: AppendRequest, attempt: _Attempt) -> bool:
         """Append in one round trip onto a head that this process knows; False when that cannot be."""
         head = self._heads.get(request.stream)
-        if head is None or len(request.events) != 1 or request.expected not in (head.version, ANY):
+        if head is None or request.expected not in (head.version, ANY) or request.size > AT_ONCE_BYTES_MAX:
             return False
         plan = AppendPlan(self._clock(), 0)
-        epoch = NO_FENCE if request.epoch is None else request.epoch
-        before = (head.id, head.version, head.hash, epoch)
-        head = HeadRow((head.id, head.name, head.version, head.hash, head.recorded_at, head.fence))
-        plan.add(request, head)
+        moved = HeadRow((head.id, head.name, head.version, head.hash, head.recorded_at, head.fence))
+        plan.add(request, moved)
         request.result = None
-        row = plan.rows[0]
-        payload = request.events[0].payload
-        parameters: tuple[Any, ...] = (head.hash, head.recorded_at, request.epoch or 0, *before)
-        if payload is not None:
-            parameters += (
-                payload.digest,
-                payload.content_digest,
-                payload.codec,
-                len(payload.body),
-                payload.body,
-            )
-        sql = _APPEND_ONE if payload is None else _APPEND_ONE_WITH_PAYLOAD
+        statement, parameters = _statement(request, plan, head, moved)
         attempt.is_committing = True
         if self.before_commit is not None:
             self.before_commit()
         try:
-            stored = driver.execute(sql, parameters + row[3:], prepare=True).fetchone()
+            stored = driver.execute(statement, parameters, prepare=True).fetchone()
         except pg.UniqueViolation:
             stored = None  # the command id is there already; `_plan` compares its contents
         attempt.is_committing = False
-        if stored is None:
+        if stored is None or not stored[1]:
             self._heads.pop(request.stream, None)
             return False
+        assert stored[1] == len(request.events), "a matching head takes all events"
         self.stats.n_commits += 1
         self.stats.n_appends += 1
-        self._remember(head)
-        request.result = AppendResult(request.stream, head.version, head.version, stored[0])
+        self._remember(moved)
+        request.result = AppendResult(request.stream, head.version + 1, moved.version, stored[0])
         return True
 
     def _plan(self, driver: Driver, requests: list[AppendRequest]) -> AppendPlan:
@@ -266,7 +185,7 @@ class PostgresBackend:
         known: set[tuple[int, str]] = set()
         if pairs:
             ids, commands = map(list, zip(*pairs, strict=True))
-            found = driver.execute(_SELECT_KNOWN_COMMANDS, (ids, commands), binary=True)
+            found = driver.execute(sql.SELECT_KNOWN_COMMANDS, (ids, commands), binary=True)
             known = {(row[0], row[1]) for row in found}
 
         def find_command(head: HeadRow, command_id: str) -> StoredCommand | None:
@@ -288,7 +207,7 @@ class PostgresBackend:
             {request.stream for request in requests if request.stream not in heads and request.expected <= NO_STREAM}
         )
         if created:
-            driver.execute(_CREATE_STREAMS, (_GENESIS, created), prepare=True)
+            driver.execute(sql.CREATE_STREAMS, (_GENESIS, created), prepare=True)
             heads |= _fetch_heads(driver, created)
         return heads
 
@@ -297,7 +216,7 @@ class PostgresBackend:
             with driver.cursor() as cursor:
                 for (stream_id, digest), payload in plan.payloads.items():
                     cursor.execute(
-                        _INSERT_PAYLOAD,
+                        sql.INSERT_PAYLOAD,
                         (
                             stream_id,
                             digest,
@@ -310,7 +229,7 @@ class PostgresBackend:
                     )
         heads = list(plan.changed.values())
         drawn = driver.execute(
-            _MOVE_HEADS,
+            sql.MOVE_HEADS,
             (
                 [head.id for head in heads],
                 [head.version for head in heads],
@@ -324,7 +243,7 @@ class PostgresBackend:
         assert drawn is not None
         first, last = drawn
         assert last - first + 1 == len(plan.rows), "positions drawn under the order lock are consecutive"
-        with driver.cursor() as cursor, cursor.copy(_COPY_EVENTS) as copy:
+        with driver.cursor() as cursor, cursor.copy(sql.COPY_EVENTS) as copy:
             copy.write(encode_event_rows(plan.rows, first))
         plan.shift(first)
 
@@ -337,22 +256,22 @@ class PostgresBackend:
     # Reading
 
     def read_stream(self, stream: str, after_version: int, limit: int) -> list[StoredEvent]:
-        rows = self._fetch(_READ_STREAM, (stream, stream, after_version, limit))
+        rows = self._fetch(sql.READ_STREAM, (stream, stream, after_version, limit))
         return list(map(StoredEvent._make, rows))
 
     def read_all(self, after_position: int, limit: int) -> list[StoredEvent]:
-        return list(map(StoredEvent._make, self._fetch(_READ_ALL, (after_position, limit))))
+        return list(map(StoredEvent._make, self._fetch(sql.READ_ALL, (after_position, limit))))
 
     def read_payload(self, stream: str, digest: bytes) -> tuple[bytes, str, bytes] | None:
-        rows = self._fetch(_READ_PAYLOAD, (stream, digest))
+        rows = self._fetch(sql.READ_PAYLOAD, (stream, digest))
         return rows[0] if rows else None
 
     def find_command(self, stream: str, command_id: str) -> StoredCommand | None:
-        heads = self._fetch(_SELECT_HEAD, (stream,))
-        rows = self._fetch(_SELECT_COMMAND, (heads[0][0], command_id)) if heads else []
+        heads = self._fetch(sql.SELECT_HEAD, (stream,))
+        rows = self._fetch(sql.SELECT_COMMAND, (heads[0][0], command_id)) if heads else []
         return StoredCommand(rows) if rows else None
 
-    def _fetch(self, sql: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    def _fetch(self, query: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """Run a query on a connection of its own; once more on a new one when that is found lost."""
         with self._readers_left:
             for is_last in (False, True):
@@ -360,7 +279,7 @@ class PostgresBackend:
                 try:
                     driver = self._take_reader()
                     with driver.cursor(binary=True) as cursor:
-                        rows = cursor.execute(sql, parameters, prepare=True).fetchall()
+                        rows = cursor.execute(query, parameters, prepare=True).fetchall()
                 except (psycopg.Error, DBAPIError) as error:
                     is_lost = driver is None or driver.closed or driver.broken
                     if driver is not None:
@@ -413,6 +332,7 @@ class PostgresBackend:
         assert isinstance(driver, psycopg.Connection)
         pooled.detach()
         driver.autocommit = True
+        register_arrays(driver)
         return driver
 
     def _drop_writer(self) -> None:
@@ -458,6 +378,43 @@ def make_engine(url: URL) -> Engine:
     )
 
 
+def _statement(
+    request: AppendRequest, plan: AppendPlan, head: HeadRow, moved: HeadRow
+) -> tuple[str, tuple[object, ...]]:
+    """Return the statement that appends at once, and its parameters."""
+    epoch = NO_FENCE if request.epoch is None else request.epoch
+    parameters: tuple[object, ...] = (
+        len(plan.rows), moved.hash, moved.recorded_at, request.epoch or 0,
+        head.id, head.version, head.hash, epoch,
+    )  # fmt: skip
+    bodies = list(plan.payloads.values())
+    if len(plan.rows) == 1:
+        for payload in bodies:
+            size = len(payload.body)
+            parameters += (payload.digest, payload.content_digest, payload.codec, size, payload.body)
+        row = plan.rows[0]
+        return sql.APPEND_ONE_WITH_PAYLOAD if bodies else sql.APPEND_ONE, parameters + row[2:]
+    if bodies:
+        parameters += (
+            BytesArray.of([payload.digest for payload in bodies]),
+            BytesArray.of([payload.content_digest for payload in bodies]),
+            TextArray.of([payload.codec.encode() for payload in bodies]),
+            [len(payload.body) for payload in bodies],
+            BytesArray.of([payload.body for payload in bodies]),
+        )
+    step = None if request.command_id is None else 1  # command_index: 0, 1, ... or NULL
+    parameters += (
+        head.version, moved.recorded_at, request.actor, request.request_id, request.cause,
+        request.command_id, step,
+        TextArray.of([type_ for type_, _, _ in request.encoded]),
+        [event.schema_version for event in request.events],
+        TextArray.of([event.data for event in request.events]),
+        BytesArray.of([row[12] for row in plan.rows]),
+        BytesArray.of([row[13] for row in plan.rows]),
+    )  # fmt: skip
+    return sql.APPEND_WITH_PAYLOADS if bodies else sql.APPEND, parameters
+
+
 def _is_hung_up(driver: Driver) -> bool:
     """Say whether the server has ended an idle connection, by a look at the socket (2 microseconds).
 
@@ -476,13 +433,13 @@ def _is_hung_up(driver: Driver) -> bool:
 
 def _fetch_heads(driver: Driver, names: list[str]) -> dict[str, HeadRow]:
     with driver.cursor(binary=True) as cursor:
-        rows = cursor.execute(_LOCK_HEADS, (names,), prepare=True).fetchall()
+        rows = cursor.execute(sql.LOCK_HEADS, (names,), prepare=True).fetchall()
     return {row[1]: HeadRow(row) for row in rows}
 
 
 def _find_command(driver: Driver, stream_id: int, command_id: str) -> StoredCommand | None:
     with driver.cursor(binary=True) as cursor:
-        rows = cursor.execute(_SELECT_COMMAND, (stream_id, command_id), prepare=True).fetchall()
+        rows = cursor.execute(sql.SELECT_COMMAND, (stream_id, command_id), prepare=True).fetchall()
     return StoredCommand(rows) if rows else None
 
 

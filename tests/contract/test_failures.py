@@ -144,7 +144,7 @@ class TestLostConnectionPostgres:
         self, proxy: BreakingProxy, open_store: Callable[..., EventStore], n_events: int, is_new: bool
     ) -> None:
         store = open_store(proxy.url)
-        before = 0 if is_new else warm_up(store)
+        before = 0 if is_new else warm_up(store, n_events)
         arm(store, proxy.break_next_answer)
         result = store.append("job-a", [event(number) for number in range(n_events)], before, "c-1")
         assert (result.first_version, result.last_version) == (before + 1, before + n_events)
@@ -159,12 +159,13 @@ class TestLostConnectionPostgres:
         self, proxy: BreakingProxy, open_store: Callable[..., EventStore], n_events: int
     ) -> None:
         store = open_store(proxy.url)
-        warm_up(store, has_commands=False)
+        before = warm_up(store, n_events, has_commands=False)
         arm(store, proxy.break_next_answer)
         with pytest.raises(OutcomeUnknown, match="may be stored or not"):
-            store.append("job-a", [event(number) for number in range(n_events)], 2)
-        assert store.head("job-a").version == 2 + n_events  # type: ignore[union-attr]
-        assert store.append("job-a", [event()], 2 + n_events).last_version == 3 + n_events
+            store.append("job-a", [event(number) for number in range(n_events)], before)
+        after = before + n_events
+        assert store.head("job-a").version == after  # type: ignore[union-attr]
+        assert store.append("job-a", [event()], after).last_version == after + 1
 
     @pytest.mark.parametrize("n_events", [1, 3], ids=["postgres-one", "postgres-many"])
     def test_command_that_did_not_arrive_is_sent_again(
@@ -242,11 +243,12 @@ class TestLostConnectionPostgres:
             store.append("job-a", [event(2)], 1, "c-1")
 
 
-def warm_up(store: EventStore, *, has_commands: bool = True) -> int:
-    """Append two events, so that the statement for single ones is prepared; return the version."""
-    for version in range(2):
-        store.append("job-a", [event()], version, f"warm-{version}" if has_commands else None)
-    return 2
+def warm_up(store: EventStore, n_events: int, *, has_commands: bool = True) -> int:
+    """Append twice, so that the statement for a known head is prepared; return the version."""
+    for number in range(2):
+        command_id = f"warm-{number}" if has_commands else None
+        store.append("job-a", [event()] * n_events, number * n_events, command_id)
+    return 2 * n_events
 
 
 def arm(store: EventStore, break_it: Callable[[], None]) -> None:
