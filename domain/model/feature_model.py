@@ -19,6 +19,7 @@ from domain.model.probability import (
     PROBABILITY_MIN,
     SCREEN_Z,
     count_tail,
+    flat_limit,
     is_random_count,
     signed,
     student_tail,
@@ -47,8 +48,8 @@ class Judgement:
         The slots judged.
     rows : ndarray of shape (N_ROWS, m)
         A copy of their state.
-    y, residual, scale, z : ndarray of shape (m,)
-        Values relative to their origin; distance to the expected ones; usual distance; their ratio.
+    x, y, residual, scale, z : ndarray of shape (m,)
+        Values; the same relative to their origin; distance to the expected ones; usual distance; their ratio.
     expected : ndarray of shape (forecast.N_PREDICTORS, m)
     day, week : Outlook
         The seasons at the time.
@@ -59,6 +60,7 @@ class Judgement:
     selection: Selection
     time_seconds: float
     rows: Floats
+    x: Floats
     y: Floats
     mixed: Floats
     residual: Floats
@@ -142,7 +144,7 @@ class FeatureModel:
         residual = y - mixed
         z = residual / scale
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
-        return Judgement(selection, time_seconds, rows, y, mixed, residual, scale, z, expected, day, week)
+        return Judgement(selection, time_seconds, rows, x, y, mixed, residual, scale, z, expected, day, week)
 
     def candidates(self, judged: Judgement, *, grows_on: bool = False) -> Candidates:
         """Pick the unusual values and calculate their exact probabilities.
@@ -150,7 +152,7 @@ class FeatureModel:
         Parameters
         ----------
         grows_on : bool
-            The bucket is still open: a value that can only grow is not too low yet.
+            The bucket is still open: a value that records add up to is not too low yet.
         """
         side: Side = "high" if grows_on and self.feature.is_additive else self.side
         if grows_on and self.feature.is_additive and self.side == "low":
@@ -165,7 +167,9 @@ class FeatureModel:
         count, (square, absolute) = rows[COUNT], rows[SPREAD][[spread.SQUARE, spread.ABSOLUTE]]
         dof = tail_dof(square, absolute, judged.scale[at], np.minimum(count, self._long_memory_buckets))
         probability = student_tail(away[at], dof, count, side)
-        actual = judged.y[at] + rows[ORIGIN]
+        floor_share = 1.0 - np.minimum(square / (judged.scale[at] * judged.scale[at]), 1.0)
+        np.maximum(probability, flat_limit(count, floor_share), out=probability)
+        actual = judged.x[at]
         typical = judged.mixed[at] + rows[ORIGIN]
         if self.feature.is_count:
             variance = judged.scale[at] * judged.scale[at]

@@ -28,7 +28,7 @@ class Feature:
     is_non_negative : bool
         Values are never below 0, and neither is what is expected.
     is_additive : bool
-        The value of a bucket in progress can only grow.
+        Records add up to it, so that a bucket in progress is not too low yet.
     """
 
     description: str

@@ -76,6 +76,24 @@ def student_tail(z: Floats, dof: Floats, count: Floats, side: Side) -> Floats:
     return tail * 2.0 if side == "both" else tail
 
 
+def flat_limit(count: Floats, floor_share: Floats) -> Floats:
+    """Return the smallest probability that a first change of a flat series can have.
+
+    A series that never varied has no spread to measure a change by, only a number of values: by the rule of
+    succession a first change among n values has a probability of about 1 / (n + 2). Chosen: its third power, since
+    what never varied for a thousand values is expected not to.
+
+    Parameters
+    ----------
+    count : ndarray of shape (m,)
+        Values seen.
+    floor_share : ndarray of shape (m,)
+        Part of the squared scale that is a floor and not the series' own, from 0 (no limit) to 1.
+    """
+    limit: Floats = np.exp(np.log(count + 2.0) * -3.0 / np.maximum(floor_share, 0.01))
+    return limit
+
+
 def count_tail(actual: Floats, mean: Floats, variance: Floats, side: Side) -> Floats:
     """Return the probability of a count at least as unusual under the negative binomial (or Poisson) distribution.
 
