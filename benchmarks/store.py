@@ -204,7 +204,7 @@ def contenders_on_sqlite(directory: Path) -> list[Any]:
 def contenders_on_postgres(server: Server) -> list[Any]:
     bare, ours = (conninfo(server.create_database()) for _ in range(2))
     found: list[Any] = [BarePostgres(bare), Ours(ours)]
-    if importlib.util.find_spec("eventsourcing"):
+    if importlib.util.find_spec("eventsourcing") and importlib.util.find_spec("psycopg_pool"):
         from eventsourcing.postgres import PostgresFactory
 
         name = server.create_database().database or ""
