@@ -168,9 +168,7 @@ def _check_analysis(analysis: AnalysisConfig) -> None:
     if analysis.categorization_analyzer is not None and analysis.categorization_field_name is None:
         reason = "categorization_analyzer needs categorization_field_name to be set"
         raise BadRequest(reason)
-    check_per_partition(
-        analysis.per_partition_categorization, analysis.categorization_field_name, analysis.detectors
-    )
+    check_per_partition(analysis.per_partition_categorization, analysis.categorization_field_name, analysis.detectors)
     _check_nesting(analysis.analysis_fields)
 
 

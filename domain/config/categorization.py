@@ -128,8 +128,7 @@ def check_mlcategory(field_name: str | None, detectors: Sequence[Detector]) -> N
     reason = None
     if field_name is not None and not is_used:
         reason = (
-            f"categorization_field_name is set but {MLCATEGORY} is not used in any detector "
-            "by/over/partition field"
+            f"categorization_field_name is set but {MLCATEGORY} is not used in any detector by/over/partition field"
         )
     elif field_name is None and is_used:
         reason = f"categorization_field_name must be set for {MLCATEGORY} to be available"
@@ -149,7 +148,6 @@ def check_per_partition(
     partitions = {d.partition_field_name for d in detectors if MLCATEGORY in d.term_fields}
     if len(partitions) > 1 or None in partitions or MLCATEGORY in partitions:
         reason = (
-            f"per_partition_categorization needs the same partition_field_name in every detector that uses "
-            f"{MLCATEGORY}"
+            f"per_partition_categorization needs the same partition_field_name in every detector that uses {MLCATEGORY}"
         )
         raise BadRequest(reason)

@@ -15,9 +15,7 @@ RESULTS_INDEX_DEFAULT: Final = "shared"
 RESULTS_INDEX_PREFIX: Final = "custom-"
 
 _ID = re.compile(r"[a-z0-9](?:[a-z0-9_.\-]*[a-z0-9])?")
-_ALPHABET = (
-    "lowercase alphanumeric (a-z and 0-9), hyphens or underscores; must start and end with alphanumeric"
-)
+_ALPHABET = "lowercase alphanumeric (a-z and 0-9), hyphens or underscores; must start and end with alphanumeric"
 
 
 def is_valid_id(text: str) -> bool:

@@ -24,13 +24,9 @@ JOB_VERSION: Final = "7.9.0"  # the version of the API whose rules a configurati
 MODEL_SNAPSHOT_RETENTION_DAYS_DEFAULT: Final = 10
 DAILY_RETENTION_AFTER_DAYS_DEFAULT: Final = 1
 BACKGROUND_PERSIST_SECONDS_MIN: Final = 3_600
-DAYS_MAX: Final = (
-    2**31 - 1
-)  # chosen: so that days in milliseconds, added to any date, stay far inside 64 bits
+DAYS_MAX: Final = 2**31 - 1  # chosen: so that days in milliseconds, added to any date, stay far inside 64 bits
 
-DELIMITED_WARNING: Final = (
-    "Creating jobs with delimited data format is deprecated. Please use xcontent instead."
-)
+DELIMITED_WARNING: Final = "Creating jobs with delimited data format is deprecated. Please use xcontent instead."
 
 
 class JobConfig(BaseModel):
@@ -211,10 +207,7 @@ def check_groups(groups: tuple[str, ...], job_id: str | None) -> None:
     for group in groups:
         check_group_id(group)
         if group == job_id:
-            reason = (
-                f"job and group names must be unique but job [{job_id}] and group [{group}] "
-                "have the same name"
-            )
+            reason = f"job and group names must be unique but job [{job_id}] and group [{group}] have the same name"
             raise AlreadyExists(reason)
 
 

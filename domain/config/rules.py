@@ -64,8 +64,7 @@ class CustomRule(BaseModel):
         shown: dict[str, object] = {"actions": list(self.actions)}
         if self.scope:
             shown["scope"] = {
-                scope.field: {"filter_id": scope.filter_id, "filter_type": scope.filter_type}
-                for scope in self.scope
+                scope.field: {"filter_id": scope.filter_id, "filter_type": scope.filter_type} for scope in self.scope
             }
         if self.conditions:
             shown["conditions"] = [condition.model_dump() for condition in self.conditions]
@@ -88,9 +87,7 @@ def read_rules(section: Section, key: str) -> tuple[CustomRule, ...] | None:
     return tuple(_read_rule(Section(item, key, RULE_FIELDS)) for item in items)
 
 
-def check_rules_fit(
-    rules: tuple[CustomRule, ...], function: str, base_function: str, fields: tuple[str, ...]
-) -> None:
+def check_rules_fit(rules: tuple[CustomRule, ...], function: str, base_function: str, fields: tuple[str, ...]) -> None:
     """Refuse rules that a detector of this function and these by, over and partition fields cannot have.
 
     Raises

@@ -74,9 +74,7 @@ def update_job_config(
     check_groups(_read_groups(section), config.job_id)
     limits_section = section.section("analysis_limits", LIMITS_FIELDS)
     if limits_section is not None:
-        limits = read_limits(
-            limits_section, config.analysis_limits, memory_limit_bytes_max=memory_limit_bytes_max
-        )
+        limits = read_limits(limits_section, config.analysis_limits, memory_limit_bytes_max=memory_limit_bytes_max)
         if limits_section.has("model_memory_limit"):
             _check_memory(limits, is_open=is_open, model_bytes=model_bytes)
         changes["analysis_limits"] = limits

@@ -184,7 +184,7 @@ class FeatureModel:
         """Take the judged values into the state."""
         rows = judged.rows
         count = rows[COUNT]
-        away = judged.time_seconds - rows[TIME]
+        away = np.maximum(judged.time_seconds - rows[TIME], 0.0)  # a new series has time 0; data may be older
         gains = -np.expm1(-away / self._memories)
         # The first values make plain means, until the memory is full. There is one residual less than values.
         np.maximum(gains[:3], 1.0 / (count + 1.0), out=gains[:3])

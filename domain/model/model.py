@@ -64,9 +64,9 @@ class Model:
 
     @property
     def last_finalized_bucket_end_ms(self) -> int | None:
-        """End of the last final bucket; older data are dropped. None while nothing was ever seen."""
+        """End of the last final bucket; older data are dropped. None while no record was ever seen."""
         end = self._timeline.final_end
-        return None if end is None else end * 1000
+        return None if end is None or self.latest_record_ms is None else end * 1000
 
     @property
     def latest_record_ms(self) -> int | None:

@@ -58,9 +58,7 @@ leaves = st.one_of(
 )
 anything = st.recursive(
     leaves,
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | words, inner, max_size=3)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | words, inner, max_size=3),
     max_leaves=8,
 )
 
@@ -112,9 +110,7 @@ bodies = objects(
 updates = objects(
     UPDATE_FIELDS,
     analysis_limits=limits,
-    detectors=st.lists(
-        objects(frozenset({"detector_index", "custom_rules"}), detector_index=st.just(0)), max_size=2
-    ),
+    detectors=st.lists(objects(frozenset({"detector_index", "custom_rules"}), detector_index=st.just(0)), max_size=2),
     custom_settings=st.dictionaries(st.text(max_size=4), anything, max_size=3),
 )
 

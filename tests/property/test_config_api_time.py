@@ -24,12 +24,8 @@ hostile = st.one_of(
     st.text(max_size=40),
     st.integers(),
     st.from_regex(r"[+-]?[0-9]{1,25}", fullmatch=True),
-    st.from_regex(
-        r"[0-9]{4}(-[0-9]{2}){0,2}(T[0-9]{2}(:[0-9]{2}){0,2}([.][0-9]{1,9})?[+-][0-9]{4})?", fullmatch=True
-    ),
-    st.from_regex(
-        r"(now|[0-9]{4}-[01][0-9]-[0-3][0-9]\|\|)([+-][0-9]{0,9}[yMwdhHms]|/[yMwdhms]){0,5}", fullmatch=True
-    ),
+    st.from_regex(r"[0-9]{4}(-[0-9]{2}){0,2}(T[0-9]{2}(:[0-9]{2}){0,2}([.][0-9]{1,9})?[+-][0-9]{4})?", fullmatch=True),
+    st.from_regex(r"(now|[0-9]{4}-[01][0-9]-[0-3][0-9]\|\|)([+-][0-9]{0,9}[yMwdhHms]|/[yMwdhms]){0,5}", fullmatch=True),
 )
 offsets = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
 moments = st.datetimes(

@@ -75,8 +75,7 @@ def test_the_refusal_is_word_for_word_that_of_the_api() -> None:
     with pytest.raises(ParseError) as caught:
         parse_api_time("not a date", "start")
     assert caught.value.reason == (
-        "Query param [start] with value [not a date] cannot be parsed as a date or "
-        "converted to a number (epoch)."
+        "Query param [start] with value [not a date] cannot be parsed as a date or converted to a number (epoch)."
     )
 
 

@@ -11,9 +11,7 @@ def detector(**fields: Any) -> dict[str, Any]:
     return {"function": "count", **fields}
 
 
-def job_body(
-    *detectors: dict[str, Any], analysis: dict[str, Any] | None = None, **fields: Any
-) -> dict[str, Any]:
+def job_body(*detectors: dict[str, Any], analysis: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
     """Return a valid body, the analysis and the rest changed as asked."""
     config = {"detectors": list(detectors) or [detector()], **(analysis or {})}
     return {"analysis_config": config, "data_description": {}, **fields}

@@ -91,9 +91,7 @@ def test_an_analysis_without_detectors_is_refused(detectors: Any) -> None:
 
 
 def test_two_detectors_that_differ_only_in_their_index_are_refused() -> None:
-    error = refusal(
-        detector(by_field_name="b", detector_index=0), detector(by_field_name="b", detector_index=5)
-    )
+    error = refusal(detector(by_field_name="b", detector_index=0), detector(by_field_name="b", detector_index=5))
     assert isinstance(error, InvalidArgument)
     assert error.reason == "Duplicate detectors are not allowed: [count by b]"
 
@@ -104,9 +102,7 @@ def test_two_spellings_of_one_function_are_the_same_detector() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "other", [{"detector_description": "mine"}, {"use_null": True}, {"partition_field_name": "p"}]
-)
+@pytest.mark.parametrize("other", [{"detector_description": "mine"}, {"use_null": True}, {"partition_field_name": "p"}])
 def test_detectors_that_differ_in_anything_else_are_taken(other: dict[str, Any]) -> None:
     assert [shown.detector_index for shown in make(detector(), detector(**other)).detectors] == [0, 1]
 
@@ -134,8 +130,7 @@ def test_the_metric_function_takes_no_summaries() -> None:
         (
             [detector()],
             {"categorization_field_name": "m"},
-            "categorization_field_name is set but mlcategory is not used in any detector "
-            "by/over/partition field",
+            "categorization_field_name is set but mlcategory is not used in any detector by/over/partition field",
         ),
         (
             [detector(partition_field_name="mlcategory")],
@@ -185,14 +180,12 @@ def test_the_metric_function_takes_no_summaries() -> None:
         (
             [detector(partition_field_name="p", **ML), detector(partition_field_name="q", **ML)],
             {"categorization_field_name": "m", "per_partition_categorization": {"enabled": True}},
-            "per_partition_categorization needs the same partition_field_name in every detector that uses "
-            "mlcategory",
+            "per_partition_categorization needs the same partition_field_name in every detector that uses mlcategory",
         ),
         (
             [detector(**ML)],
             {"categorization_field_name": "m", "per_partition_categorization": {"enabled": True}},
-            "per_partition_categorization needs the same partition_field_name in every detector that uses "
-            "mlcategory",
+            "per_partition_categorization needs the same partition_field_name in every detector that uses mlcategory",
         ),
         (
             [detector(**ML)],
@@ -231,9 +224,7 @@ def test_anything_else_is_no_analyzer(analyzer: Any) -> None:
     assert isinstance(refusal(detector(**ML), categorization_analyzer=analyzer), UnknownField)
 
 
-@pytest.mark.parametrize(
-    "text", [r"\[statement:.*\]", r"\p{Alpha}+\z", r"a\h+b", r"(?i)x", "[[a]&&b]", r"\\p{L}"]
-)
+@pytest.mark.parametrize("text", [r"\[statement:.*\]", r"\p{Alpha}+\z", r"a\h+b", r"(?i)x", "[[a]&&b]", r"\\p{L}"])
 def test_a_filter_may_use_the_common_escapes_of_other_dialects(text: str) -> None:
     assert compile_filter(text) is not None
 

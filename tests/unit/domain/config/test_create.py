@@ -111,8 +111,7 @@ def test_the_id_may_come_from_the_body_alone() -> None:
         (
             {"job_id": "other"},
             InvalidArgument,
-            "Inconsistent job_id; 'other' specified in the body differs from 'web' specified as a URL "
-            "argument",
+            "Inconsistent job_id; 'other' specified in the body differs from 'web' specified as a URL argument",
         ),
         (
             {"groups": ["web"]},
@@ -139,8 +138,7 @@ def test_the_id_may_come_from_the_body_alone() -> None:
         (
             {"finished_time": 1, "create_time": 1},
             InvalidArgument,
-            "The job is configured with fields [create_time, finished_time] that are illegal to set at job "
-            "creation",
+            "The job is configured with fields [create_time, finished_time] that are illegal to set at job creation",
         ),
         (
             {"background_persist_interval": "10s"},
@@ -227,14 +225,11 @@ def test_the_id_may_come_from_the_body_alone() -> None:
         (
             {"job_type": "other"},
             UnknownField,
-            "[1:1] [job_details] failed to parse field [job_type]: expected one of [anomaly_detector] "
-            "but got [other]",
+            "[1:1] [job_details] failed to parse field [job_type]: expected one of [anomaly_detector] but got [other]",
         ),
     ],
 )
-def test_a_broken_rule_is_refused_word_for_word(
-    fields: dict[str, Any], kind: type[DomainError], message: str
-) -> None:
+def test_a_broken_rule_is_refused_word_for_word(fields: dict[str, Any], kind: type[DomainError], message: str) -> None:
     error = refusal(**fields)
     assert (type(error), error.reason) == (kind, message)
 
@@ -286,9 +281,7 @@ def test_retention_defaults_fit_each_other(given: dict[str, Any], kept: tuple[in
         ({"custom_settings": {1: 2}}, "the names of an object must be strings"),
     ],
 )
-def test_what_no_json_could_hold_or_has_the_wrong_type_is_refused(
-    fields: dict[str, Any], message: str
-) -> None:
+def test_what_no_json_could_hold_or_has_the_wrong_type_is_refused(fields: dict[str, Any], message: str) -> None:
     error = refusal(**fields)
     assert isinstance(error, UnknownField)
     assert message in error.reason

@@ -58,8 +58,7 @@ EXPANDED = {
     "low_dc": "low_distinct_count",
 }
 NO_FIELD_AT_ALL = (
-    "Unless a count or temporal function is used one of field_name, "
-    "by_field_name or over_field_name must be set"
+    "Unless a count or temporal function is used one of field_name, by_field_name or over_field_name must be set"
 )
 COUNTS_AND_TIMES = {name for name, (needs, _, _) in RULES.items() if needs[0] == "-" and needs[1] != "+"}
 
@@ -92,9 +91,7 @@ def test_the_table_has_exactly_the_functions_of_the_api() -> None:
 
 @pytest.mark.parametrize("name", RULES)
 @pytest.mark.parametrize("partition", [{}, {"partition_field_name": "p"}])
-def test_each_combination_of_fields_is_taken_or_refused_with_its_message(
-    name: str, partition: dict[str, str]
-) -> None:
+def test_each_combination_of_fields_is_taken_or_refused_with_its_message(name: str, partition: dict[str, str]) -> None:
     for has_field, has_by, has_over in product((False, True), repeat=3):
         fields = {
             key: value
@@ -133,9 +130,7 @@ def test_each_combination_of_fields_is_taken_or_refused_with_its_message(
         ("non_null_sum", {"field_name": "f", "over_field_name": "o"}, None),
     ],
 )
-def test_messages_are_word_for_word_those_of_the_api(
-    name: str, fields: dict[str, str], message: str | None
-) -> None:
+def test_messages_are_word_for_word_those_of_the_api(name: str, fields: dict[str, str], message: str | None) -> None:
     assert outcome(name, **fields) == message
 
 

@@ -14,9 +14,7 @@ from domain.config.ids import (
 )
 from domain.errors import InvalidArgument
 
-ALPHABET = (
-    "lowercase alphanumeric (a-z and 0-9), hyphens or underscores; must start and end with alphanumeric"
-)
+ALPHABET = "lowercase alphanumeric (a-z and 0-9), hyphens or underscores; must start and end with alphanumeric"
 BAD_IDS = ["", "_all", "_a", "a_", "-a", "a-", ".a", "a.", "A", "a b", "a/b", "a\n", "ä", "a*", "٣"]
 
 
@@ -45,9 +43,7 @@ def test_other_ids_are_refused_by_name(field: str, check: Callable[[str], None],
 def test_other_groups_are_refused(text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         check_group_id(text)
-    assert caught.value.reason == (
-        f"Invalid group id '{text}'; must be non-empty string and may contain {ALPHABET}"
-    )
+    assert caught.value.reason == (f"Invalid group id '{text}'; must be non-empty string and may contain {ALPHABET}")
 
 
 def test_a_job_id_has_at_most_64_characters() -> None:

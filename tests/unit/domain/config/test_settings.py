@@ -41,8 +41,7 @@ def test_a_memory_limit_above_that_of_the_server_is_refused() -> None:
     with pytest.raises(BadRequest) as caught:
         create_job_config(body, job_id="web", now_ms=0, memory_limit_bytes_max=9 << 30)
     assert caught.value.reason == (
-        "model_memory_limit [10gb] must be less than the value of the xpack.ml.max_model_memory_limit "
-        "setting [9gb]"
+        "model_memory_limit [10gb] must be less than the value of the xpack.ml.max_model_memory_limit setting [9gb]"
     )
     create_job_config(body, job_id="web", now_ms=0, memory_limit_bytes_max=10 << 30)
 
@@ -89,9 +88,7 @@ def test_annotations_follow_the_model_plot_unless_given(given: dict[str, Any], a
         ),
     ],
 )
-def test_a_data_description_is_echoed_without_the_default_format(
-    given: dict[str, str], echo: dict[str, str]
-) -> None:
+def test_a_data_description_is_echoed_without_the_default_format(given: dict[str, str], echo: dict[str, str]) -> None:
     shown = make(data_description=given).data_description.resource()
     assert list(shown.items()) == list(echo.items())
 

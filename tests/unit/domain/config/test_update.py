@@ -225,9 +225,7 @@ def test_filters_and_stopping_of_categorization_change() -> None:
 
 
 def test_an_updated_job_survives_json_unchanged() -> None:
-    changed = update(
-        make(), description="x", custom_settings={"a": 1.0}, analysis_limits={"model_memory_limit": 9}
-    )
+    changed = update(make(), description="x", custom_settings={"a": 1.0}, analysis_limits={"model_memory_limit": 9})
     assert JobConfig.from_json(changed.to_json()) == changed
 
 
