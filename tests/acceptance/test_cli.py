@@ -254,10 +254,13 @@ def test_the_database_commands_tell_the_state(ok, fed, tmp_path):
     assert target.exists()
 
 
-def test_a_copy_on_postgres_holds_and_shows_the_same(ok, fed, empty_postgres_url, capsys):
+def test_a_copy_on_postgres_and_back_holds_and_shows_the_same(ok, fed, empty_postgres_url, capsys, tmp_path):
     buckets = ok("buckets", fed, "--all", "--json")
     report = ok("db", "copy", empty_postgres_url, "--json")
     assert report["events"] == 6
+    back = str(tmp_path / "back.db")
+    assert execute(["--db", empty_postgres_url, "db", "copy", back]) == 0
+    assert execute(["--db", back, "verify", fed]) == 0
     assert execute(["--db", empty_postgres_url, "verify", fed]) == 0
     capsys.readouterr()
     assert execute(["--db", empty_postgres_url, "buckets", fed, "--all", "--json"]) == 0
