@@ -47,6 +47,7 @@ def run(
     """
     session = session_of(context)
     body = read_body(job)
+    total_size(data)  # a file that is not there is refused before anything is made
     with session.application() as application:
         job_id = _make_or_reuse(application, body, session.context)
         ingested = run_files(application, job_id, data, session.context)

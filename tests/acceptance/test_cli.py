@@ -204,7 +204,10 @@ def test_verify_fails_on_a_changed_result(ok, cli, fed, sqlite_url):
         (["records", "nope"], "No known job with id 'nope'"),
         (["history", "nope"], "No known job with id 'nope'"),
         (["verify", "nope"], "No known job with id 'nope'"),
-        (["job", "create", "/nowhere/job.json"], "No such file or directory"),
+        (["job", "create", "/nowhere/job.json"], "/nowhere/job.json: No such file or directory"),
+        (["run", "--job", "/dev/null", "x.csv"], "/dev/null is not valid JSON"),
+        (["run"], "Missing argument"),
+        (["job", "create"], "Missing argument"),
         (["job", "close", "nope"], "No known job with id 'nope'"),
         (["job", "flush", "nope", "--start", "tomorrow"], "cannot be parsed as a date"),
         (["nonsense"], "No such command"),
@@ -217,6 +220,30 @@ def test_an_error_is_one_line_and_exit_code_two(cli, arguments, message):
     assert err.startswith("marigraph: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+@pytest.mark.parametrize(
+    ("database", "message"),
+    [
+        ("/proc/nothing.db", "unable to open database file"),
+        ("/", "unable to open database file"),
+        (__file__, "file is not a database"),
+        ("mysql://host/name", "must begin with sqlite:// or postgresql://"),
+        ("postgresql://127.0.0.1:1/name", "cannot reach the database"),
+        ("sqlite://", "name a file"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_line_and_exit_code_two(capsys, database, message):
+    assert execute(["--db", database, "job", "list"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert message in err
+
+
+def test_a_missing_data_file_is_refused_before_a_job_is_made(cli, ok, files):
+    code, _, err = cli("run", "--job", files[0], "/nowhere/data.csv")
+    assert (code, err) == (2, "marigraph: /nowhere/data.csv: No such file or directory\n")
+    assert ok("job", "list", "--json")["count"] == 0
 
 
 @pytest.mark.parametrize(
