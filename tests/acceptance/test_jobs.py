@@ -1,9 +1,11 @@
 """Jobs as resources: names, lists, groups, configuration and statistics."""
 
 import pytest
+from sqlalchemy import update
 
 from domain.errors import AlreadyExists, BadRequest, Conflict, InvalidArgument, NotFound, Unsupported
 from marigraph import handlers, queries
+from marigraph.tables import jobs
 from tests.support.jobs import CONTEXT, EVERY, application, facts, finish, job_body, make_job, post, synthetic
 
 BODY = job_body([{"function": "count"}])
@@ -180,3 +182,17 @@ def test_results_whose_checkpoint_is_lost_are_written_anew(app):
         app.store.reset_checkpoint(connection, subscriber_of("j"))
     app.own("j", CONTEXT).catch_up()
     assert facts(app) == before
+
+
+@pytest.mark.parametrize("damage", [{"body": "{}"}, {"body": "x"}, {"fold_version": 0}, {"version": 1}])
+def test_a_row_of_jobs_that_cannot_be_trusted_is_folded_anew(app, damage):
+    make_job(app, DATA)
+    post(app, DATA)
+    handlers.close_jobs(app, "j", CONTEXT)
+    before = app.jobs.all()
+    with app.store.transaction() as connection:
+        connection.execute(update(jobs).values(**damage))
+    assert app.jobs.load("j") == before[0]
+    assert app.jobs.all() == before
+    handlers.open_job(app, "j", CONTEXT)
+    assert app.jobs.all()[0].version == before[0].version + 1
