@@ -45,7 +45,7 @@ TEMPLATES = (
     "Neighbor {ipv6} on eth{number} is unreachable, removing route {ipv4}/{number}",
     "Renamed {quoted} to {quoted} ({number} files)",
     "Certificate {hex} expires in {number} days, renew it for {email}",
-    "level=warn ts={number}.{number} caller={path} disk={quoted} free={number} msg={quoted}",
+    "level=warn ts={number}.{number} caller={path} disk={quoted} free={number} detail={quoted}",
 )
 WORDY_TEMPLATES = (
     "User {name} logged in from {ipv4}",

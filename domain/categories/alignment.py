@@ -21,14 +21,14 @@ FORBIDDEN: Final = 1_000_000
 _SUBSTITUTION: Final = (
     # by kind:  WEAK       SOFT       STRONG     HARD
     (1, 2, 3, FORBIDDEN),
-    (2, 6, 6, FORBIDDEN),
-    (3, 6, FORBIDDEN, FORBIDDEN),
+    (2, 10, 10, FORBIDDEN),
+    (3, 10, FORBIDDEN, FORBIDDEN),
     (FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN),
 )
 """Cost of one token in place of another. At least half of the weight of either is lost, on which the index of categories
-relies. Two nouns cost both their weights; a known word against an unknown one half of its own, as names of users and
-services may happen to be words."""
-_INSERTION: Final = (1, 6, FORBIDDEN, FORBIDDEN)
+relies. Two nouns cost what only a message of many words can afford; a known word against an unknown one about half of its own
+weight, as names of users and services may happen to be words."""
+_INSERTION: Final = (1, 8, FORBIDDEN, FORBIDDEN)
 """Cost of one token more or less: text is not optional, an unknown word may be."""
 _WILDCARD: Final = (0, 0, 1, FORBIDDEN)
 """Cost of a token at a wildcard."""

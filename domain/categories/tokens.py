@@ -10,18 +10,23 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from domain.categories.vocabulary import is_known
+from domain.categories.vocabulary import is_known, may_be_name
 from domain.categories.words import (
     DOMAIN_ENDINGS,
     FILE_EXTENSIONS,
     FUNCTION_WORDS,
+    LEVELS,
     LITERALS,
     MESSAGE_KEYS,
     METHODS,
     MONTHS_AND_DAYS,
+    NOT_SERVICES,
     NOT_STATES,
+    NOUNS,
     OPEN_ENDED_KEYS,
+    SERVICE_NOUNS,
     STATE_NOUNS,
+    STATE_VERBS,
     UNITS,
 )
 
@@ -41,6 +46,7 @@ _CACHED_LENGTH_MAX: Final = 400
 _BEFORE_STATES: Final = STATE_NOUNS | {"from", "to"}
 """Behind these a state follows, once a noun said that the message tells one."""
 _OPEN_ENDED: Final = frozenset(f"{key}=" for key in OPEN_ENDED_KEYS)
+_START: Final = "^"
 _VALUE: Final = ""
 """Stands among pieces where a value was dropped."""
 
@@ -54,6 +60,7 @@ _QUOTED = re.compile(
     r"""\\?"[^"]{0,500}"|(?<!\w)'[^']{0,200}'(?!\w)|`[^`]{0,200}[`']|\u201c[^\u201d]{0,200}\u201d|\u00ab[^\u00bb]{0,200}\u00bb"""
 )
 _BRACKETED = re.compile(r"=\s?(?:\[[^\]]{0,500}\]|\{[^}]{0,500}\}|\([^)]{0,500}\)|<[^>]{0,500}>)")
+_STATEMENT = re.compile(r"\b(?:SELECT\s.{1,500}?\sFROM|INSERT INTO|UPDATE\s\S{1,100}\sSET|DELETE FROM)\s.*")
 _PIECES = re.compile(r"""[,;|()\[\]{}<>"`\u201c\u201d\u00ab\u00bb\u3000-\u3003\u3008-\u3011\uff01-\uff0f\uff1a-\uff20]+""")
 _EDGES: Final = ".:!?'-_+*#^~&%$\\/=\u2018\u2019\u2026\u2013\u2014\u00b7\u2022\u2192"
 _COLON_HEX = re.compile(r"[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,}(?:[%/].*)?\Z")
@@ -61,8 +68,10 @@ _HEX = re.compile(r"[0-9a-fA-F]{4,}\Z")
 _PLACE = re.compile(r"~?/|\.{1,2}/|[A-Za-z]:[\\/]")
 _WORD_PAIR = re.compile(r"[A-Za-z]+(?:/[A-Za-z]+){1,2}\Z")
 _NAME = re.compile(r"[\w.@-]*[^\W\d_][\w.@-]*\Z")
-_SEPARATE = re.compile(r"[\u0e00-\u0eff\u2e80-\u2fff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W\d_]+")
-_UNSPACED = re.compile(r"[\u0e00-\u0eff\u2e80-\u2fff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_VERSIONED = re.compile(r"([A-Za-z]{2,8})/0(?:\.0)?\Z")
+_UNSPACED: Final = r"\u0e00-\u0eff\u2e80-\u2fff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff"
+"""Letters of scripts whose words are not parted by spaces: each is a token."""
+_BY_SCRIPT = re.compile(f"[{_UNSPACED}]|[^{_UNSPACED}]+")
 _LETTERS_FIRST = re.compile(r"""(?:^|(?<=[\s"'\[(]))[^\W\d_]{3,}""")
 
 
@@ -121,23 +130,28 @@ class Tokenizer:
             text = _KEY.sub(r" \1: ", line)
         if "=" in text:
             text = _BRACKETED.sub("=0 ", text)
-        found = self._text_tokens(_without_quotes(text)) or self._text_tokens(line.replace("'", " "))
-        return found or tuple(_LETTERS_FIRST.findall(line))
+        found = self._text_tokens(_STATEMENT.sub("", _without_quotes(text))) or self._text_tokens(line.replace("'", " "))
+        return found or tuple(word for word in _LETTERS_FIRST.findall(line) if not _is_value(word) and word not in UNITS)
 
     def _text_tokens(self, text: str) -> Tokens:
         """Return the tokens of a text without quotes, by the context of each piece."""
         found: list[str] = []
-        previous, tells_state = _VALUE, False
+        previous, tells_state = _START, False
         for run in text.split():
             for piece in self._pieces(run):
-                if previous == _VALUE and piece in UNITS and found:
-                    continue
-                if piece == _VALUE or (tells_state and previous in _BEFORE_STATES and _is_state(piece)):
-                    previous = _VALUE
-                    continue
-                found.append(piece)
+                if previous == _VALUE:
+                    if piece in UNITS:
+                        continue
+                    if piece[:-1] in NOUNS and piece[-1] == "s":
+                        piece = piece[:-1]  # as many, so one or more of them
+                elif tells_state and previous in _BEFORE_STATES and _is_state(piece, previous):
+                    piece = _VALUE
+                elif previous in SERVICE_NOUNS and _is_name(piece):
+                    piece = _VALUE
                 previous = piece.lower()
-                tells_state = tells_state or previous in STATE_NOUNS
+                tells_state = tells_state or previous in STATE_NOUNS or previous in STATE_VERBS
+                if piece:
+                    found.append(piece)
             if "=" in run and found and found[-1].lower() in _OPEN_ENDED:
                 break
         return tuple(found)
@@ -146,10 +160,11 @@ class Tokenizer:
         """Return the tokens of what stands between spaces, `_VALUE` for each value."""
         found = self._runs.get(run)
         if found is None:
-            found = ()
-            for piece in _PIECES.split(run):
-                if piece:
-                    found += _piece_tokens(piece)
+            is_level = run[0] in "[(<|" and run.strip("[]()<>|:").upper() in LEVELS
+            found = (_VALUE,) if is_level else ()
+            for piece in () if is_level else _PIECES.split(run):
+                for part in (piece,) if piece.isascii() else _BY_SCRIPT.findall(piece):
+                    found += _piece_tokens(part)
             if len(run) <= TOKEN_LENGTH_MAX:
                 _remember(self._runs, run, found)
         return found
@@ -171,9 +186,15 @@ def _without_quotes(text: str) -> str:
     return text
 
 
-def _is_state(piece: str) -> bool:
+def _is_state(piece: str, previous: str) -> bool:
     lower = piece.lower()
+    if lower in ("up", "down"):
+        return previous == "to"
     return not (lower in FUNCTION_WORDS or lower in NOT_STATES or piece.endswith("="))
+
+
+def _is_name(piece: str) -> bool:
+    return piece.lower() not in NOT_SERVICES and not piece.endswith("=") and may_be_name(piece.lower())
 
 
 def _piece_tokens(piece: str) -> Tokens:
@@ -198,17 +219,17 @@ def _pair_tokens(key: str) -> Tokens:
 
 
 def _word_tokens(part: str) -> Tokens:
-    """Return the tokens of a word: itself, its letters where a script has no spaces, or `_VALUE`."""
+    """Return the tokens of a word: itself, its parts, or `_VALUE`."""
     word = part.strip(_EDGES)
     if not word.isascii():
-        if _UNSPACED.search(word):
-            return tuple(letter for letter in _SEPARATE.findall(word) if not _DIGITS.search(letter))
         word = word.strip("".join({each for each in word if not each.isalnum()}))
     if not word:
         return (_VALUE,) if part.isalnum() else ()
     if _WORD_PAIR.match(word):
         words = word.split("/")
         return tuple(words) if all(is_known(each.lower()) for each in words) else (_VALUE,)
+    if versioned := _VERSIONED.match(word):
+        return (versioned[1],)
     if word.endswith(("'s", "\u2019s")):
         word = word[:-2]
     return (_VALUE,) if _is_value(word) else (word,)

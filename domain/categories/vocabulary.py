@@ -8,14 +8,14 @@ between kinds costs. Words come from :mod:`domain.categories.words`; nothing is 
 import re
 from typing import Final
 
-from domain.categories.words import FUNCTION_WORDS, IRREGULAR_FORMS, LEVELS, NOUNS, OPPOSITES, VERBS
+from domain.categories.words import BINDING_WORDS, FUNCTION_WORDS, IRREGULAR_FORMS, LEVELS, NOUNS, OPPOSITES, VERBS
 
 WEAK: Final = 0
 """An unknown word, a key of key=value, a severity: may be a value."""
 SOFT: Final = 1
 """A noun or an adjective, or an identifier made of known words: text, but of the sort that values are made of too."""
 STRONG: Final = 2
-"""A verb, an adjective of state, or a known word with a capital, as sentences start with: text."""
+"""A verb, an adjective of state, an adverb, or a known word with a capital, as sentences start with: text."""
 HARD: Final = 3
 """A word that binds a sentence: never a value."""
 
@@ -62,6 +62,11 @@ def is_known(word: str) -> bool:
     return prefixed is not None and (prefixed[1] in _STRONG_WORDS or prefixed[1] in _SOFT_WORDS)
 
 
+def may_be_name(word: str) -> bool:
+    """Whether a word (in lower case) may be what somebody named a program, though it be known: ``cache``, ``billing``."""
+    return word not in FUNCTION_WORDS and (word in NOUNS or word not in _STRONG_WORDS)
+
+
 def kind_of(token: str) -> int:
     """Return the kind of a token.
 
@@ -75,7 +80,7 @@ def kind_of(token: str) -> int:
         return WEAK
     is_capitals = token.isupper()
     if lower in FUNCTION_WORDS:
-        return SOFT if is_capitals else HARD
+        return SOFT if is_capitals else HARD if lower in BINDING_WORDS else STRONG
     if not is_known(lower):
         return SOFT if not (is_capitals or token.islower()) and _has_known_part(token) else WEAK
     if is_capitals:

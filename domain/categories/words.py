@@ -21,7 +21,16 @@ FUNCTION_WORDS: Final = frozenset(
     shouldn't wasn wasn't weren weren't won won't wouldn wouldn't no
     """.split()
 )
-"""Words that bind a sentence; never a value."""
+"""Words that bind a sentence; hardly ever values."""
+
+BINDING_WORDS: Final = frozenset(
+    """
+    after and are at because been before by can cannot could did does during for from had has have if in into is not of
+    on or over than that the their this through to under until was were when which while will with without would
+    can't couldn't didn't doesn't don't hasn't haven't isn't wasn't weren't won't
+    """.split()
+)
+"""Those among them that are so common that no value is ever spelled so."""
 
 VERBS: Final = tuple(
     """
@@ -129,7 +138,7 @@ NOUNS: Final = frozenset(
     instruction integer integrity interaction interface interim interrupt interval invocation issue item iteration
     iterator job journal kernel key keyboard keystore kind label lag language latency launcher layer layout leader
     lease length letter level library license life lifecycle lifetime limit line link list listener load loader
-    location lock log logger logic login loop machine magic mail mailbox maintenance manager manifest map mapping margin
+    location lock log logger logic login loop machine magic mail mailbox maintenance manager manifest mapping margin
     mark marker master match matrix measure media member membership memory menu merge message metadata meter method
     metric metrics migration minute mirror misconfiguration mismatch mode model modification modifier module moment
     monitor month motion mount mouse multicast mutation name namespace nameserver neighbor nest network node noise note
@@ -156,7 +165,8 @@ NOUNS: Final = frozenset(
     subject submission subnet subscriber subscription subsystem suffix suite sum summary supervisor support surface
     suspect switch symbol sync synchronization syntax system systems tab table tag target task team technology
     temperature template tenant term terminal termination test text thing thread threads threshold throughput ticket
-    tier time timeout timer timestamp timezone title token tool top topic topology total trace tracer tracker traffic
+    tier time timeout timer timestamp timezone title token tool top topic topology total trace tracer tracker traffic publickey passphrase pubkey
+    http https tcp udp ssl tls ssh ftp smtp dns dhcp ntp ldap
     trailer transaction transfer transformation transition transmission transport trap tree trial trigger trouble
     trust tunnel type unit update updater upgrade upload uptime usage user username users utility utilization
     validation validator value variable variance vector vendor version vertex victim video view viewer violation
@@ -215,7 +225,7 @@ UNITS: Final = frozenset(
 """What may follow a number as its unit; both belong to the value."""
 
 STATE_NOUNS: Final = frozenset(
-    "status state mode level severity priority phase action method outcome verdict color environment env".split()
+    "status state mode level severity priority phase action method result outcome verdict color environment env".split()
 )
 """Nouns whose next word is their value, in lower case."""
 
@@ -224,6 +234,23 @@ NOT_STATES: Final = frozenset(
     " set file message manager line page api store transfer".split()
 )
 """Words that may follow a state noun without being its value."""
+
+STATE_VERBS: Final = frozenset("transition transitioned transitioning transitions".split())
+"""Verbs that say that states follow, in lower case."""
+
+SERVICE_NOUNS: Final = frozenset("service microservice component module subsystem daemon plugin".split())
+"""Nouns whose next word is a name, even if that is a known word, in lower case."""
+
+NOT_SERVICES: Final = frozenset(
+    """
+    account address bus call class config configuration container control controller data definition dependency
+    description directory discovery endpoint entry error exception failure file format group handler health host id
+    identifier info instance interface key level list loader manager manifest mesh message name names option options
+    parameter path pool port principal process provider proxy registration registry request response restart session
+    start state status stop template thread ticket time timeout token type unit update version
+    """.split()
+)
+"""Words that may follow such a noun without being a name."""
 
 FILE_EXTENSIONS: Final = frozenset(
     """
