@@ -32,6 +32,9 @@ _COST_SHARE_PERCENT: Final = 30
 _KEPT_SHARE_PERCENT: Final = 50
 """Share of its first message's weight that a category always keeps. Without it, categories of unknown words would lose
 a few with each message until they fit everything."""
+_COMPARED_COUNT_MAX: Final = 64
+"""Categories that a message is compared with, the oldest of those that have enough of its tokens. Chosen: real logs
+never get there; it bounds the time that hostile messages take."""
 _SLOT_COUNT_MAX: Final = 2 * TOKEN_COUNT_MAX
 _KNOWN_COUNT_MAX: Final = 50_000
 """Token sequences whose category is remembered."""
@@ -135,12 +138,15 @@ class Categorizer:
     def _ranked(self, tokens: Tokens) -> list[tuple[int, int, int]]:
         """Return (cost, weight, id) of the categories that are close enough to a message, the best first."""
         present = frozenset(tokens)
-        ranked = []
+        ranked, compared = [], 0
         for category_id in self._index.candidates(tokens, skeleton(tokens)):
             category = self._categories[category_id - 1]
             limit = _cost_limit(category.weight)
             if _weight_missing(category.slots, present) > 2 * limit:
                 continue
+            compared += 1
+            if compared > _COMPARED_COUNT_MAX:
+                break
             cost = distance(category.slots, tokens, limit)
             if cost <= limit and (tokens or not category.slots):
                 ranked.append((cost, category.weight, category_id))

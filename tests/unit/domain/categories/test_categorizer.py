@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.categories import TEMPLATES, WORDY_TEMPLATES, generate, grouping_accuracy
+from benchmarks.categories import SEED, TEMPLATES, WORDY_TEMPLATES, generate, grouping_accuracy
 from domain.categories import EXAMPLE_LENGTH_MAX, NO_CATEGORY, OK, WARN, Categorizer
 
 
@@ -50,7 +50,7 @@ def test_messages_with_other_values_are_together(one: str, other: str) -> None:
 
 @pytest.mark.parametrize("templates", [TEMPLATES, WORDY_TEMPLATES, TEMPLATES + WORDY_TEMPLATES])
 def test_messages_of_known_templates_are_grouped_by_template(templates: tuple[str, ...]) -> None:
-    lines, truth = generate(templates, 10_000, 7)
+    lines, truth = generate(templates, 10_000, SEED)
     assert grouping_accuracy(Categorizer().categorize(lines), truth) >= 0.95
 
 
