@@ -70,13 +70,13 @@ WORDY_TEMPLATES = (
     "Scheduled task {uuid} for {service} every {duration}",
 )
 NAMES = (
-    "alice bob carol dave erin frank grace heidi ivan judy mallory niaj olivia peggy rupert sybil trent victor wendy "
-    "zoe o.brien anna-maria m_schmidt admin test operator nobody backup postgres www-data guest"
-).split()
+    "alice,bob,carol,dave,erin,frank,grace,heidi,ivan,judy,mallory,niaj,olivia,peggy,rupert,sybil,trent,victor,wendy,"
+    "zoe,o.brien,anna-maria,m_schmidt,admin,test,operator,nobody,backup,postgres,www-data,guest"
+)
 SERVICES = (
-    "billing nginx postgres kafka redis auth payments search-api mailer inventory checkout frontend-web etcd haproxy "
-    "order-service cartService prometheus"
-).split()
+    "billing,nginx,postgres,kafka,redis,auth,payments,search-api,mailer,inventory,checkout,frontend-web,etcd,haproxy,"
+    "order-service,cartService,prometheus"
+)
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -127,9 +127,16 @@ def _ipv6(rng: random.Random) -> str:
 
 
 def _quoted(rng: random.Random) -> str:
-    words = [rng.choice(("open", "red", "user", "the", "Failed", "x", "report", "42", "of")) for _ in range(rng.randrange(1, 5))]
+    words = [
+        rng.choice(("open", "red", "user", "the", "Failed", "x", "report", "42", "of"))
+        for _ in range(rng.randrange(1, 5))
+    ]
     quote = rng.choice("\"'")
     return quote + " ".join(words) + quote
+
+
+def _pick(rng: random.Random, words: str) -> str:
+    return rng.choice(words.split(","))
 
 
 def _letters(rng: random.Random, low: int, high: int) -> str:
@@ -143,12 +150,14 @@ MAKERS: dict[str, Callable[[random.Random], str]] = {
     "ipv6": _ipv6,
     "hex": lambda rng: rng.choice(("", "0x")) + f"{rng.getrandbits(32):08x}",
     "uuid": lambda rng: str(uuid.UUID(int=rng.getrandbits(128))),
-    "path": lambda rng: "".join("/" + _letters(rng, 2, 9) for _ in range(rng.randrange(1, 5))) + rng.choice(("", ".log")),
+    "path": lambda rng: (
+        "".join("/" + _letters(rng, 2, 9) for _ in range(rng.randrange(1, 5))) + rng.choice(("", ".log"))
+    ),
     "quoted": _quoted,
-    "email": lambda rng: f"{rng.choice(NAMES)}@{_letters(rng, 3, 9)}.{rng.choice(('com', 'org', 'example'))}",
+    "email": lambda rng: f"{_pick(rng, NAMES)}@{_letters(rng, 3, 9)}.{rng.choice(('com', 'org', 'example'))}",
     "host": lambda rng: f"{_letters(rng, 3, 9)}.{_letters(rng, 3, 9)}.{rng.choice(('com', 'net', 'internal'))}",
-    "name": lambda rng: rng.choice(NAMES),
-    "service": lambda rng: rng.choice(SERVICES),
+    "name": lambda rng: _pick(rng, NAMES),
+    "service": lambda rng: _pick(rng, SERVICES),
     "machine": lambda rng: rng.choice((f"{_letters(rng, 3, 6)}-{rng.randrange(100)}", _letters(rng, 4, 8))),
 }
 

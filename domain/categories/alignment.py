@@ -1,9 +1,9 @@
 """How far a message is from a category, and what the two have in common: weighted edit distance with wildcards.
 
-A category's slots are constants (tokens that every message of it has, in this order) and wildcards, each of which takes
-one token or none. A difference costs by the kinds of the tokens (:mod:`domain.categories.vocabulary`): two unknown words
-are cheap, two verbs are forbidden. Dynamic programming after Wagner and Fischer (1974), on what lies between the common
-start and the common end.
+A category's slots are constants (tokens that every message of it has, in this order) and wildcards, each of which
+takes one token or none. A difference costs by the kinds of the tokens (:mod:`domain.categories.vocabulary`): two
+unknown words are cheap, two verbs are forbidden. Dynamic programming after Wagner and Fischer (1974), on what lies
+between the common start and the common end.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ _SUBSTITUTION: Final = (
     (3, 10, FORBIDDEN, FORBIDDEN),
     (FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN),
 )
-"""Cost of one token in place of another. At least half of the weight of either is lost, on which the index of categories
-relies. Two nouns cost what only a message of many words can afford; a known word against an unknown one about half of its own
+"""Cost of one token in place of another: at least half of the weight of either, on which the index relies.
+Two nouns cost what only a message of many words can afford; a known word against an unknown one about half of its own
 weight, as names of users and services may happen to be words."""
 _INSERTION: Final = (1, 8, FORBIDDEN, FORBIDDEN)
 """Cost of one token more or less: text is not optional, an unknown word may be."""
@@ -96,7 +96,7 @@ def _between(slots: Sequence[Slot], tokens: Sequence[str]) -> tuple[int, int, in
 
 
 def _table(slots: Sequence[Slot], tokens: Sequence[str], limit: int) -> list[list[int]]:
-    """Return the cost of every prefix of the slots against every prefix of the tokens; empty if all exceed the limit."""
+    """Return the cost of each start of the slots against each start of the tokens; empty if all exceed the limit."""
     kinds = [kind(token) for token in tokens]
     row = [0]
     for token_kind in kinds:

@@ -1,23 +1,24 @@
 """Groups messages into categories as they come: each message gets the id of its category, for good.
 
-A message goes to the category that it differs least from, when it differs little enough; of equals to the one with the
-least in common, then to the oldest. Otherwise it starts a category. Joining, it takes from the category what it does not
-share. The ids depend on the messages and their order alone: not on how they were cut into calls, nor on where the state
-was saved and restored. Knows nothing of jobs, fields, partitions or times.
+A message goes to the category that it differs least from, when it differs little enough; of equals to the one with
+the least in common, then to the oldest. Otherwise it starts a category. Joining, it takes from the category what it
+does not share. The ids depend on the messages and their order alone: not on how they were cut into calls, nor on
+where the state was saved and restored. Knows nothing of jobs, fields, partitions or times.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from domain.categories.alignment import FORBIDDEN, Slot, distance, kind, merge, skeleton, weight
 from domain.categories.category import Category
-from domain.config.categorization import compile_filter
 from domain.categories.index import Index
 from domain.categories.quality import category_counts
 from domain.categories.tokens import TOKEN_COUNT_MAX, Tokenizer, Tokens
 from domain.categories.vocabulary import WEIGHTS
+from domain.config.categorization import compile_filter
 
 NO_CATEGORY: Final = 0
 """The id of a message for which there was no room for a category."""
@@ -27,11 +28,13 @@ EXAMPLES_LIMIT: Final = 4
 """Examples kept per category unless told otherwise; the default of the API."""
 
 _COST_SHARE_PERCENT: Final = 30
-"""Share of a category's weight that the differences of a message may cost: the similarity of 0.7 that the reference asks
-for."""
+"""Share of a category's weight that the differences of a message may cost, as in the reference."""
 _KEPT_SHARE_PERCENT: Final = 50
-"""Share of its first message's weight that a category always keeps. Without it, categories of unknown words would lose a
-few with each message until they fit everything."""
+"""Share of its first message's weight that a category always keeps. Without it, categories of unknown words would lose
+a few with each message until they fit everything."""
+_COMPARED_COUNT_MAX: Final = 64
+"""Categories that a message is compared with, the oldest of those that have enough of its tokens. Chosen: real logs
+never get there; it bounds the time that hostile messages take."""
 _SLOT_COUNT_MAX: Final = 2 * TOKEN_COUNT_MAX
 _KNOWN_COUNT_MAX: Final = 50_000
 """Token sequences whose category is remembered."""
@@ -50,6 +53,11 @@ class Categorizer:
         Examples kept per category.
     category_count_max : int
         Categories after which no new ones are made.
+
+    Raises
+    ------
+    ValueError
+        When a filter is no regular expression.
 
     Examples
     --------
@@ -95,8 +103,7 @@ class Categorizer:
             category = found
             self._remember(tokens, category)
         category.match_count += 1
-        if len(message) > category.longest_match:
-            category.longest_match = len(message)
+        category.longest_match = max(category.longest_match, len(message))
         if len(category.examples) < self._examples_limit:
             category.add_example(message)
         self._touched[category.id] = None
@@ -131,12 +138,15 @@ class Categorizer:
     def _ranked(self, tokens: Tokens) -> list[tuple[int, int, int]]:
         """Return (cost, weight, id) of the categories that are close enough to a message, the best first."""
         present = frozenset(tokens)
-        ranked = []
+        ranked, compared = [], 0
         for category_id in self._index.candidates(tokens, skeleton(tokens)):
             category = self._categories[category_id - 1]
             limit = _cost_limit(category.weight)
             if _weight_missing(category.slots, present) > 2 * limit:
                 continue
+            compared += 1
+            if compared > _COMPARED_COUNT_MAX:
+                break
             cost = distance(category.slots, tokens, limit)
             if cost <= limit and (tokens or not category.slots):
                 ranked.append((cost, category.weight, category_id))
@@ -253,6 +263,14 @@ class Categorizer:
         """Return SHA-256 of the state: equal for equal categories."""
         text = json.dumps(self.state(), ensure_ascii=True, separators=(",", ":"), sort_keys=True)
         return hashlib.sha256(text.encode("ascii")).digest()
+
+
+def _compiled(expression: str) -> re.Pattern[str]:
+    compiled = compile_filter(expression)
+    if compiled is None:
+        reason = f"expected a regular expression, got '{expression}'"
+        raise ValueError(reason)
+    return compiled
 
 
 def _cost_limit(category_weight: int) -> int:

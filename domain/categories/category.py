@@ -1,7 +1,8 @@
-"""One category of messages: what they have in common, how many they were, some of them, and the resource that says so."""
+"""One category of messages: what they have in common, how many they were, some of them, and the resource of it."""
 
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 from domain.categories.alignment import Slot, weight
@@ -117,8 +118,8 @@ def expression(terms: list[str]) -> str:
     if not terms:
         return ".*"
     parts = [".*?", _escaped(terms[0])]
-    for before, term in zip(terms, terms[1:], strict=False):
-        is_unspaced = not (before[-1].isascii() or term[0].isascii())
+    for before, term in pairwise(terms):
+        is_unspaced = not (before[-1].isascii() and term[0].isascii())
         parts += [".*?" if is_unspaced else ".+?", _escaped(term)]
     return "".join([*parts, ".*"])
 

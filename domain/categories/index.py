@@ -44,10 +44,11 @@ class Index:
     def _keys(self, slots: Sequence[Slot], weight_lost_max: int) -> list[_Key]:
         bones = skeleton(slots)
         constants = dict.fromkeys(slot for slot in slots if slot is not None and kind(slot) != HARD)
-        keys = [(bones, token) for token in constants]
+        keys: list[_Key] = [(bones, token) for token in constants]
         keys.sort(key=lambda key: len(self._postings.get(key, ())))
         left = weight_lost_max
         for count, (_, token) in enumerate(keys, 1):
+            assert token is not None
             left -= WEIGHTS[kind(token)] * slots.count(token)
             if left < 0:
                 return keys[:count]

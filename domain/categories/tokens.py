@@ -1,17 +1,18 @@
-"""From a message to its tokens: the words of its first line that may be text, in order, without what is plainly a value.
+"""From a message to its tokens: the words of its first line that may be text, in order, without what is a value.
 
-Dropped are: whatever has a digit in it, addresses, paths, URLs, host and file names, quoted strings, values of key=value,
-hexadecimal words, dates, units behind numbers, literals such as ``null``. A token is always a piece of the message,
-spelled as there, so that an expression made of tokens finds the message again. Pure functions of the text, but for
-caches that change no result.
+Dropped are: whatever has a digit in it, addresses, paths, URLs, host and file names, quoted strings, values of
+key=value, hexadecimal words, dates, units behind numbers, literals such as ``null``. A token is
+always a piece of the message, spelled as there, so that an expression made of tokens finds the message again. Pure
+functions of the text, but for caches that change no result.
 """
 
 import re
 from collections.abc import Sequence
 from typing import Final
 
-from domain.categories.vocabulary import is_known, may_be_name
+from domain.categories.vocabulary import is_known, may_be_name, may_be_user
 from domain.categories.words import (
+    BEFORE_USERS,
     DOMAIN_ENDINGS,
     FILE_EXTENSIONS,
     FUNCTION_WORDS,
@@ -61,7 +62,9 @@ _QUOTED = re.compile(
 )
 _BRACKETED = re.compile(r"=\s?(?:\[[^\]]{0,500}\]|\{[^}]{0,500}\}|\([^)]{0,500}\)|<[^>]{0,500}>)")
 _STATEMENT = re.compile(r"\b(?:SELECT\s.{1,500}?\sFROM|INSERT INTO|UPDATE\s\S{1,100}\sSET|DELETE FROM)\s.*")
-_PIECES = re.compile(r"""[,;|()\[\]{}<>"`\u201c\u201d\u00ab\u00bb\u3000-\u3003\u3008-\u3011\uff01-\uff0f\uff1a-\uff20]+""")
+_PIECES = re.compile(
+    r"""[,;|()\[\]{}<>"`\u201c\u201d\u00ab\u00bb\u3000-\u3003\u3008-\u3011\uff01-\uff0f\uff1a-\uff20]+"""
+)
 _EDGES: Final = ".:!?'-_+*#^~&%$\\/=\u2018\u2019\u2026\u2013\u2014\u00b7\u2022\u2192"
 _COLON_HEX = re.compile(r"[0-9a-fA-F]{0,4}(?::[0-9a-fA-F]{0,4}){2,}(?:[%/].*)?\Z")
 _HEX = re.compile(r"[0-9a-fA-F]{4,}\Z")
@@ -76,9 +79,9 @@ _LETTERS_FIRST = re.compile(r"""(?:^|(?<=[\s"'\[(]))[^\W\d_]{3,}""")
 
 
 def first_line(message: str) -> str:
-    """Return the first line that has anything in it, cut to `MESSAGE_LENGTH_MAX` characters.
+    r"""Return the first line that has anything in it, cut to `MESSAGE_LENGTH_MAX` characters.
 
-    >>> first_line("  Traceback (most recent call last):\\n  File ...")
+    >>> first_line("  Traceback (most recent call last):\n  File ...")
     'Traceback (most recent call last):'
     """
     text = message[: 2 * MESSAGE_LENGTH_MAX].strip()
@@ -93,8 +96,8 @@ class Tokenizer:
     Parameters
     ----------
     filters : sequence of re.Pattern
-        What matches one of them, in their order, is taken out before. A space takes its place: the pieces beside it were
-        not one word.
+        What matches one of them, in their order, is taken out before. A space takes its place: the pieces beside it
+        were not one word.
     """
 
     def __init__(self, filters: Sequence[re.Pattern[str]] = ()) -> None:
@@ -130,8 +133,12 @@ class Tokenizer:
             text = _KEY.sub(r" \1: ", line)
         if "=" in text:
             text = _BRACKETED.sub("=0 ", text)
-        found = self._text_tokens(_STATEMENT.sub("", _without_quotes(text))) or self._text_tokens(line.replace("'", " "))
-        return found or tuple(word for word in _LETTERS_FIRST.findall(line) if not _is_value(word) and word not in UNITS)
+        found = self._text_tokens(_STATEMENT.sub("", _without_quotes(text))) or self._text_tokens(
+            line.replace("'", " ")
+        )
+        return found or tuple(
+            word for word in _LETTERS_FIRST.findall(line) if not _is_value(word) and word not in UNITS
+        )
 
     def _text_tokens(self, text: str) -> Tokens:
         """Return the tokens of a text without quotes, by the context of each piece."""
@@ -139,19 +146,11 @@ class Tokenizer:
         previous, tells_state = _START, False
         for run in text.split():
             for piece in self._pieces(run):
-                if previous == _VALUE:
-                    if piece in UNITS:
-                        continue
-                    if piece[:-1] in NOUNS and piece[-1] == "s":
-                        piece = piece[:-1]  # as many, so one or more of them
-                elif tells_state and previous in _BEFORE_STATES and _is_state(piece, previous):
-                    piece = _VALUE
-                elif previous in SERVICE_NOUNS and _is_name(piece):
-                    piece = _VALUE
-                previous = piece.lower()
+                token = _in_context(piece, previous, found, tells_state=tells_state)
+                previous = token.lower()
                 tells_state = tells_state or previous in STATE_NOUNS or previous in STATE_VERBS
-                if piece:
-                    found.append(piece)
+                if token:
+                    found.append(token)
             if "=" in run and found and found[-1].lower() in _OPEN_ENDED:
                 break
         return tuple(found)
@@ -186,6 +185,18 @@ def _without_quotes(text: str) -> str:
     return text
 
 
+def _in_context(piece: str, previous: str, found: list[str], *, tells_state: bool) -> str:
+    """Return a piece as what it is behind the previous one: itself, its singular, or `_VALUE`."""
+    if previous == _VALUE:
+        if piece in UNITS:
+            return _VALUE
+        is_countable = piece[-1:] == "s" and piece[:-1] in NOUNS  # one or more of them
+        return piece[:-1] if is_countable else piece
+    if tells_state and previous in _BEFORE_STATES and _is_state(piece, previous):
+        return _VALUE
+    return _VALUE if _is_name(piece, previous, found) else piece
+
+
 def _is_state(piece: str, previous: str) -> bool:
     lower = piece.lower()
     if lower in ("up", "down"):
@@ -193,8 +204,13 @@ def _is_state(piece: str, previous: str) -> bool:
     return not (lower in FUNCTION_WORDS or lower in NOT_STATES or piece.endswith("="))
 
 
-def _is_name(piece: str) -> bool:
-    return piece.lower() not in NOT_SERVICES and not piece.endswith("=") and may_be_name(piece.lower())
+def _is_name(piece: str, previous: str, found: list[str]) -> bool:
+    """Whether a piece is the name of a user or a service, announced by the words before it."""
+    lower = piece.lower()
+    if previous == "user":
+        is_announced = len(found) > 1 and found[-2].lower() in BEFORE_USERS
+        return is_announced and not piece.endswith("=") and may_be_user(lower)
+    return previous in SERVICE_NOUNS and lower not in NOT_SERVICES and not piece.endswith("=") and may_be_name(lower)
 
 
 def _piece_tokens(piece: str) -> Tokens:
@@ -238,7 +254,7 @@ def _word_tokens(part: str) -> Tokens:
 def _is_value(word: str) -> bool:
     """Whether a word is a value by its spelling."""
     if word.isalpha() and word.islower() and is_known(word):
-        return False
+        return word in LITERALS
     if len(word) > TOKEN_LENGTH_MAX or _DIGITS.search(word) or "/" in word:
         return True
     if not any(map(str.isalpha, word)):

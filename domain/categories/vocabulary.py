@@ -13,18 +13,21 @@ from domain.categories.words import BINDING_WORDS, FUNCTION_WORDS, IRREGULAR_FOR
 WEAK: Final = 0
 """An unknown word, a key of key=value, a severity: may be a value."""
 SOFT: Final = 1
-"""A noun or an adjective, or an identifier made of known words: text, but of the sort that values are made of too."""
+"""A noun (even if it may be a verb) or an adjective, or an identifier made of known words: text, but of the sort that
+values are made of too."""
 STRONG: Final = 2
 """A verb, an adjective of state, an adverb, or a known word with a capital, as sentences start with: text."""
 HARD: Final = 3
 """A word that binds a sentence: never a value."""
 
 WEIGHTS: Final = (1, 3, 6, 4)
-"""What a token of each kind adds to its message. Chosen: verbs twice what nouns weigh, both above unknown words, measured
-by benchmarks/categories.py; doubling or halving any of them changes no group of its templates."""
+"""What a token of each kind adds to its message. Chosen: verbs twice what nouns weigh, both well above unknown words,
+measured by benchmarks/categories.py."""
 
-_VERB_LIKE = re.compile(r"[a-z]{3,}(?:[^aeiou]ed|[aeiou]ted|ized|ised|ated|ing)\Z")
-_NOUN_LIKE = re.compile(r"[a-z]{3,}(?:tion|sion|ment|ness|able|ible|ity|ally|ively)\Z")
+_VERB_LIKE = re.compile(r"(?=[a-z]{6,24}\Z)[^aeiouy]{0,3}(?:[aeiouy]{1,2}[^aeiouy]{1,3})+(?:ed|ing)\Z")
+"""A stem that can be pronounced, and the ending of a verb. Vowels and consonants take turns, so there is one way to
+read a word; and it is short."""
+_NOUN_LIKE = re.compile(r"[a-z]{3,20}(?:tion|sion|ment|ness|able|ible|ity|ally|ively)\Z")
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _PREFIXED = re.compile(r"(?:re|un|de|dis|pre|non|mis|sub|auto|over|multi)-?([a-z]{3,})\Z")
 _CJK_FIRST: Final = "\u0e00"
@@ -62,8 +65,13 @@ def is_known(word: str) -> bool:
     return prefixed is not None and (prefixed[1] in _STRONG_WORDS or prefixed[1] in _SOFT_WORDS)
 
 
+def may_be_user(word: str) -> bool:
+    """Whether a word (in lower case) may be what a user is called, where one is named: anything but a participle."""
+    return word not in BINDING_WORDS and not (word.endswith(("ed", "ing")) and word in _STRONG_WORDS)
+
+
 def may_be_name(word: str) -> bool:
-    """Whether a word (in lower case) may be what somebody named a program, though it be known: ``cache``, ``billing``."""
+    """Whether a word (in lower case) may be what somebody named a program, though known: ``cache``, ``billing``."""
     return word not in FUNCTION_WORDS and (word in NOUNS or word not in _STRONG_WORDS)
 
 
@@ -81,12 +89,14 @@ def kind_of(token: str) -> int:
     is_capitals = token.isupper()
     if lower in FUNCTION_WORDS:
         return SOFT if is_capitals else HARD if lower in BINDING_WORDS else STRONG
+    if not (is_capitals or token[1:].islower()):
+        return SOFT if _has_known_part(token) else WEAK
     if not is_known(lower):
-        return SOFT if not (is_capitals or token.islower()) and _has_known_part(token) else WEAK
+        return WEAK
     if is_capitals:
         return SOFT
-    is_verb = lower in _STRONG_WORDS or (lower not in _SOFT_WORDS and not _NOUN_LIKE.match(lower))
-    return STRONG if is_verb or token[0].isupper() else SOFT
+    is_noun = lower in _SOFT_WORDS or (lower not in _STRONG_WORDS and _NOUN_LIKE.match(lower))
+    return SOFT if is_noun and lower not in OPPOSITES and token.islower() else STRONG
 
 
 def _has_known_part(token: str) -> bool:

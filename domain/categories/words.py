@@ -7,8 +7,13 @@ given in their base form and inflected by :mod:`domain.categories.vocabulary`; n
 
 from typing import Final
 
+
+def _split(words: str) -> list[str]:
+    return words.split()
+
+
 FUNCTION_WORDS: Final = frozenset(
-    """
+    _split("""
     about above after again against all already also although always among and any are as at be because been before
     behind being below between beyond both but by can cannot could did do does doing done down due during each either
     else ever every few for from further had has have having here how however if in instead into is it its itself just
@@ -19,21 +24,21 @@ FUNCTION_WORDS: Final = frozenset(
     will with within without would yet you your
     aren can't couldn couldn't didn didn't doesn doesn't don don't hasn hasn't haven haven't isn isn't shouldn
     shouldn't wasn wasn't weren weren't won won't wouldn wouldn't no
-    """.split()
+    """)
 )
 """Words that bind a sentence; hardly ever values."""
 
 BINDING_WORDS: Final = frozenset(
-    """
+    _split("""
     after and are at because been before by can cannot could did does during for from had has have if in into is not of
-    on or over than that the their this through to under until was were when which while will with without would
+    on or over than that the their this through to under until was were when which while with without would
     can't couldn't didn't doesn't don't hasn't haven't isn't wasn't weren't won't
-    """.split()
+    """)
 )
 """Those among them that are so common that no value is ever spelled so."""
 
 VERBS: Final = tuple(
-    """
+    _split("""
     abandon abort accept access acquire acknowledge act activate adapt add adjust admit adopt advance advertise affect
     age alert allocate allow alter amend analyze announce answer appear append apply approve archive arrive ask
     assemble assert assign associate assume attach attempt audit authenticate authorize await backup bail ban batch
@@ -76,24 +81,24 @@ VERBS: Final = tuple(
     trigger trim truncate trust try tune turn type unbind unblock uninstall unload unlock unlink unmount unpack
     unregister unsubscribe update upgrade upload use validate vanish verify view violate visit vote wait wake walk
     want warm warn waste watch wipe withdraw work wrap write yield zip
-    """.split()
+    """)
 )
 """Base forms. A message with another verb is another message."""
 
 IRREGULAR_FORMS: Final = frozenset(
-    """
+    _split("""
     began begun bound broke broken brought built came caught chose chosen cut dead died dying dug fallen fed fell felt
     fought found froze frozen gave given gone got gotten grew grown held hid hidden hung kept knew known lain laid led
     left lent lost lying made meant met overran overridden overrode overwritten overwrote paid quit ran read rebuilt
     reran resent rewritten rewrote rang said sank saw seen sent shown shrank shrunk shut slept sold sought spent split
     spun stole stolen stood stuck sunk swept taken taught thought threw thrown told took torn tying understood undone
     went withdrawn withdrew woke woken won wrote written
-    """.split()
+    """)
 )
 """Forms of verbs that no rule gives."""
 
 OPPOSITES: Final = frozenset(
-    """
+    _split("""
     absent active alive asleep available busy clean closed compatible complete correct critical degraded dirty
     down empty equal external failure false fatal fresh full good bad graceful healthy high higher highest idle
     inactive incoming incompatible incomplete incorrect internal invalid local locked low lower lowest max maximum min
@@ -103,12 +108,12 @@ OPPOSITES: Final = frozenset(
     temporary transient true unable unauthorized unavailable unchanged unexpected unhandled unhealthy unknown
     unlocked unreachable unrecoverable unresponsive unstable unsuccessful unsupported unused valid writable writeable
     first second final partial
-    """.split()
+    """)
 )
 """Adjectives and their like that turn a message into its opposite; as telling as verbs."""
 
 NOUNS: Final = frozenset(
-    """
+    _split("""
     ability acceptor account address adapter administrator agent aggregate alarm alert alias algorithm allocator amount
     analysis anomaly answer api app application archive area argument array article artifact aspect assertion asset
     attachment attack attempt attribute audit author authentication authorization authority average background
@@ -131,7 +136,7 @@ NOUNS: Final = frozenset(
     executor exit expectation experiment expiration exporter expression extension extent fabric facility fact factor
     factory fail failover fallback fan fault feature feed feedback fetcher field file filesystem filter fingerprint
     firewall firmware flag flow folder follower footer force foreground form format forwarder fraction fragment frame
-    framework frequency frontend function future garbage gateway gauge generation generator geometry goal grace grammar
+    framework frequency frontend function future garbage gateway gauge generation generator geometry goal grammar
     graph grid group guard handle handler handshake hardware header heap heartbeat height helper hint history hook
     host hostname hour hypervisor icon id identification identifier identity image impact implementation incident
     index indices info information infrastructure initialization initiator inode input insertion inspection instance
@@ -142,7 +147,7 @@ NOUNS: Final = frozenset(
     mark marker master match matrix measure media member membership memory menu merge message metadata meter method
     metric metrics migration minute mirror misconfiguration mismatch mode model modification modifier module moment
     monitor month motion mount mouse multicast mutation name namespace nameserver neighbor nest network node noise note
-    notification null number object observer occurrence offset operand operation operator opportunity option
+    notification number object observer occurrence offset operand operation operator opportunity option
     order origin outage output overflow overhead overlap overload owner ownership package packet page pair panel
     panic parameter parent parity parser part participant partition party pass password patch path pattern payload
     peer penalty performance period permission persistence phase phone pipe pipeline place plan planner platform
@@ -165,8 +170,8 @@ NOUNS: Final = frozenset(
     subject submission subnet subscriber subscription subsystem suffix suite sum summary supervisor support surface
     suspect switch symbol sync synchronization syntax system systems tab table tag target task team technology
     temperature template tenant term terminal termination test text thing thread threads threshold throughput ticket
-    tier time timeout timer timestamp timezone title token tool top topic topology total trace tracer tracker traffic publickey passphrase pubkey
-    http https tcp udp ssl tls ssh ftp smtp dns dhcp ntp ldap
+    tier time timeout timer timestamp timezone title token tool top topic topology total trace tracer tracker traffic
+    publickey passphrase pubkey http https tcp udp ssl tls ssh ftp smtp dns dhcp ntp ldap
     trailer transaction transfer transformation transition transmission transport trap tree trial trigger trouble
     trust tunnel type unit update updater upgrade upload uptime usage user username users utility utilization
     validation validator value variable variance vector vendor version vertex victim video view viewer violation
@@ -190,89 +195,94 @@ NOUNS: Final = frozenset(
     forcibly immediately indefinitely manually nearly normally permanently possibly previously probably properly
     quickly really recently slowly suddenly temporarily twice usually
     attempts bytes bits lines rows times days hours minutes seconds weeks months years
-    """.split()
+    """)
 )
 """Nouns, adjectives and adverbs that messages are made of. Goods, people and places are left out: they are values."""
 
 MONTHS_AND_DAYS: Final = frozenset(
-    """
+    _split("""
     January February March April May June July August September October November December Jan Feb Mar Apr Jun Jul Aug
     Sep Sept Oct Nov Dec Monday Tuesday Wednesday Thursday Friday Saturday Sunday Mon Tue Wed Thu Fri Sat Sun
     AM PM UTC GMT CET CEST EET EEST WET MSK IST JST EST EDT CST CDT MST MDT PST PDT BST
-    """.split()
+    """)
 )
 """Parts of dates, in the case they are written in."""
 
-LITERALS: Final = frozenset("true false null none nil nan inf infinity undefined n/a".split())
+LITERALS: Final = frozenset(_split("true false null none nil nan inf infinity undefined n/a"))
 """Spellings of values, in lower case."""
 
-METHODS: Final = frozenset("GET POST PUT HEAD PATCH DELETE OPTIONS CONNECT TRACE SELECT INSERT UPDATE".split())
+METHODS: Final = frozenset(_split("GET POST PUT HEAD PATCH DELETE OPTIONS CONNECT TRACE SELECT INSERT UPDATE"))
 """Verbs of protocols, which are values when written in capitals."""
 
 LEVELS: Final = frozenset(
-    "TRACE DEBUG INFO NOTICE WARN WARNING ERROR ERR FATAL CRITICAL CRIT SEVERE ALERT EMERG PANIC FINE FINER".split()
+    _split("TRACE DEBUG INFO NOTICE WARN WARNING ERROR ERR FATAL CRITICAL CRIT SEVERE ALERT EMERG PANIC FINE FINER")
 )
 """Severities; they stand before text and are none."""
 
 UNITS: Final = frozenset(
-    """
+    _split("""
     ns us µs μs ms msec msecs millis millisecond milliseconds microsecond microseconds nanoseconds s sec secs second
     seconds m min mins minute minutes h hr hrs hour hours d day days w week weeks month months year years
     b B kb kB KB Kb mb MB Mb gb GB Gb tb TB pb PB K M G T KiB MiB GiB TiB kbps Mbps Gbps bps bit bits byte bytes
     kilobytes megabytes gigabytes hz Hz kHz MHz GHz rpm C F V W A percent pct px x
-    """.split()
+    """)
 )
 """What may follow a number as its unit; both belong to the value."""
 
 STATE_NOUNS: Final = frozenset(
-    "status state mode level severity priority phase action method result outcome verdict color environment env".split()
+    _split("status state mode level severity priority phase action method result outcome verdict color environment env")
 )
 """Nouns whose next word is their value, in lower case."""
 
 NOT_STATES: Final = frozenset(
-    "change changed changes changing check checked code codes machine transition update updated report request store"
-    " set file message manager line page api store transfer".split()
+    _split(
+        "change changed changes changing check checked code codes machine transition update updated report request"
+        " set file message manager line page api store transfer"
+    )
 )
 """Words that may follow a state noun without being its value."""
 
-STATE_VERBS: Final = frozenset("transition transitioned transitioning transitions".split())
+STATE_VERBS: Final = frozenset(_split("transition transitioned transitioning transitions"))
 """Verbs that say that states follow, in lower case."""
 
-SERVICE_NOUNS: Final = frozenset("service microservice component module subsystem daemon plugin".split())
+SERVICE_NOUNS: Final = frozenset(_split("service microservice component module subsystem daemon plugin"))
 """Nouns whose next word is a name, even if that is a known word, in lower case."""
 
+BEFORE_USERS: Final = frozenset(_split("for invalid unknown by as to of illegal"))
+"""Words before ``user`` after which the name of one follows, in lower case."""
+
 NOT_SERVICES: Final = frozenset(
-    """
+    _split("""
     account address bus call class config configuration container control controller data definition dependency
     description directory discovery endpoint entry error exception failure file format group handler health host id
     identifier info instance interface key level list loader manager manifest mesh message name names option options
     parameter path pool port principal process provider proxy registration registry request response restart session
     start state status stop template thread ticket time timeout token type unit update version
-    """.split()
+    """)
 )
 """Words that may follow such a noun without being a name."""
 
 FILE_EXTENSIONS: Final = frozenset(
-    """
+    _split("""
     avi bak bin bmp bz2 c cc cfg class conf cpp crt cs css csv dat db deb dll doc docx dmp ear err exe gif go gz h htm
     html ico idx img ini iso jar java jpeg jpg js json jsp key lock log lua md mov mp3 mp4 mpg o out pcap pdf pem php
     pid pl png ppt pptx properties ps1 py pyc rar rb rpm rs rtf run sh so sock sql sqlite svg swf tar tgz tif tiff tmp
     toml ts tsv txt war wav webm webp xls xlsx xml xsd yaml yml zip
-    """.split()
+    """)
 )
 """Endings of file names."""
 
 DOMAIN_ENDINGS: Final = frozenset(
-    """
+    _split("""
     ar arpa at au be biz br ca ch cl cloud cn co com corp cz de dev dk edu es eu example fi fr gov gr hk home hu id ie
     il in info int internal intranet invalid io ir it jp kr lan local localdomain mil mx my net nl no nz org ph pl pt
     ro ru se sg site sk svc test th tr tv tw ua uk us vn za
-    """.split()
+    """)
 )
 """Endings of host names."""
 
 MESSAGE_KEYS: Final = ("msg", "message", "log", "text", "event")
 """Keys of structured lines whose value is the text of the message."""
 
-OPEN_ENDED_KEYS: Final = frozenset("command cmd cmdline args argv query sql".split())
+OPEN_ENDED_KEYS: Final = frozenset(_split("command cmd cmdline args argv query sql"))
 """Keys whose value may go on to the end of the line."""
