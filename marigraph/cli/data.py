@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     context: typer.Context,
-    job: Annotated[Path, typer.Option("--job", help="JSON file with the configuration, job_id included.")],
+    job: Annotated[str, typer.Option("--job", help="JSON file with the configuration, job_id included.")],
     data: Files,
     size: Annotated[int, typer.Option("--size", help="How many anomalies to print.", min=0)] = TOP_RECORDS,
     as_json: Json = False,

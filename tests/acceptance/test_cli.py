@@ -78,6 +78,7 @@ def test_a_life_by_single_commands(ok, files):
     assert stats["state"] == "opened"
     assert stats["data_counts"]["input_record_count"] == len(DATA.lines)
     assert ok("job", "update", "j", "-", "--json", stdin=b'{"description": "new"}')["description"] == "new"
+    assert ok("job", "update", "j", '{"description": null, "groups": ["g"]}', "--json")["groups"] == ["g"]
     assert ok("job", "close", "j", "--json") == {"closed": True}
     assert ok("job", "close", "j", "--json") == {"closed": True}
     assert ok("job", "delete", "j", "--json") == {"acknowledged": True}
