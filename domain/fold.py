@@ -19,17 +19,14 @@ class Outcome:
     """What one event makes of the stored results, to be applied in the order of the fields."""
 
     deletes_all: bool = False
+    replaces_model: bool = False
+    """The model is another one now; what is kept of its state as a whole (categories) is written anew."""
     deletes_after_ms: int | None = None
     """Results of buckets that start later than this go, and with them all interim ones."""
     buckets: Sequence[BucketResult] = ()
     """Final results in order of time. The first one written removes every interim result."""
     interim: Sequence[BucketResult] | None = None
     """Interim results; they replace all earlier ones. None: none were asked for."""
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether the stored results stay as they are."""
-        return not (self.buckets or self.deletes_all or self.deletes_after_ms is not None or self.interim)
 
 
 NOTHING = Outcome()

@@ -21,7 +21,7 @@ from eventstore import StoredEvent
 from marigraph.application import Application
 from marigraph.codec import stream_of
 from marigraph.results import Timing, read_timing
-from marigraph.tables import buckets, influencers, job_stats, records
+from marigraph.tables import buckets, categories, influencers, job_stats, records
 
 PAGE_SIZE = 100
 PAGE_END_MAX = 10_000
@@ -192,6 +192,25 @@ def get_influencers(
     kind = _Kind(influencers, "influencer_score", "influencer_score", is_descending=True)
     total, bodies = _read_results(app, job_id, kind, selection, page)
     return {"count": total, "influencers": bodies}
+
+
+def get_categories(
+    app: Application, job_id: str, category_id: int | None = None, page: Page = FIRST_PAGE
+) -> dict[str, Any]:
+    """List the categories of a job's messages by id, or the one asked for; an unknown id gives an empty list."""
+    require_job(app, job_id)
+    if not page.every:
+        page.check()
+    condition = categories.c.job_id == job_id
+    if category_id is not None:
+        condition = and_(condition, categories.c.category_id == category_id)
+    query = select(categories.c.body).where(condition).order_by(categories.c.category_id)
+    if not page.every:
+        query = query.limit(page.size).offset(page.start)
+    with app.store.reading() as connection:
+        total = connection.execute(select(func.count()).select_from(categories).where(condition)).scalar_one()
+        found = [msgspec.json.decode(body) for body in connection.scalars(query)]
+    return {"count": total, "categories": found}
 
 
 @dataclass(frozen=True, slots=True)

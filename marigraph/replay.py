@@ -54,7 +54,8 @@ class ModelFold:
             return Outcome(deletes_all=True)
         if event.type == "snapshot_reverted":
             self.model = self.source.revert(self.model, event, self.created_version)
-            return Outcome(deletes_after_ms=event.latest_result_ms if event.delete_intervening_results else None)
+            kept_to = event.latest_result_ms if event.delete_intervening_results else None
+            return Outcome(replaces_model=True, deletes_after_ms=kept_to)
         if self.model is None:
             msg = f"{self.source.stream}: event {item.version} ({event.type}) comes before the job was created"
             raise CannotReplay(msg)

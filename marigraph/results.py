@@ -16,7 +16,7 @@ from domain.model import BucketResult, Model
 from eventstore import EventStore
 from marigraph.resources import bucket_resource, influencer_resource, record_resource
 from marigraph.sql import upsert
-from marigraph.tables import RESULT_TABLES, buckets, influencers, job_stats, records
+from marigraph.tables import RESULT_TABLES, buckets, categories, influencers, job_stats, records
 
 Row = dict[str, Any]
 
@@ -92,6 +92,7 @@ class PendingResults:
 
     job_id: str
     deletes_all: bool = False
+    deletes_categories: bool = False
     deletes_after_ms: int | None = None
     deletes_interim: bool = False
     final: list[BucketRows] = field(default_factory=list)
@@ -103,6 +104,7 @@ class PendingResults:
         if outcome.deletes_all:
             self._drop(None)
             self.deletes_all = True
+        self.deletes_categories = self.deletes_categories or outcome.deletes_all or outcome.replaces_model
         if outcome.deletes_after_ms is not None:
             after = self.deletes_after_ms
             self._drop(outcome.deletes_after_ms)
@@ -167,6 +169,7 @@ class ResultWriter:
             return
         with self._store.transaction() as connection:
             write_pending(connection, self._pending)
+            write_categories(connection, self._job_id, model, every=self._pending.deletes_categories)
             if model is None:
                 connection.execute(delete(job_stats).where(job_stats.c.job_id == self._job_id))
             else:
@@ -189,10 +192,28 @@ def write_pending(connection: Connection, pending: PendingResults) -> None:
             connection.execute(of_job.where(table.c.timestamp > pending.deletes_after_ms))
         if pending.deletes_interim:
             connection.execute(of_job.where(table.c.is_interim))
+    if pending.deletes_categories:
+        connection.execute(delete(categories).where(categories.c.job_id == pending.job_id))
     every = [*pending.final, *pending.interim]
     _insert(connection, buckets, [rows.bucket for rows in every])
     _insert(connection, records, [row for rows in every for row in rows.records])
     _insert(connection, influencers, [row for rows in every for row in rows.influencers])
+
+
+def write_categories(connection: Connection, job_id: str, model: Model | None, *, every: bool) -> None:
+    """Write the categories that got messages since they were last written, or every one."""
+    if model is None or model.categorizer is None:
+        return
+    touched = model.categorizer.take_touched()
+    ids = range(1, model.categorizer.category_count + 1) if every else touched
+    rows = [category_row(job_id, model.categorizer.resource(category_id)) for category_id in ids]
+    if rows:
+        upsert(connection, categories, rows)
+
+
+def category_row(job_id: str, resource: dict[str, Any]) -> Row:
+    """Make the row of a category."""
+    return {"job_id": job_id, "category_id": resource["category_id"], "body": _text({"job_id": job_id, **resource})}
 
 
 def _insert(connection: Connection, table: Table, rows: list[Row]) -> None:
@@ -203,7 +224,7 @@ def _insert(connection: Connection, table: Table, rows: list[Row]) -> None:
 def clear_results(store: EventStore, job_id: str, version: int) -> None:
     """Delete all results of a job that was deleted at a version of its stream."""
     subscriber = subscriber_of(job_id)
-    pending = PendingResults(job_id, deletes_all=True)
+    pending = PendingResults(job_id, deletes_all=True, deletes_categories=True)
     with store.transaction() as connection:
         write_pending(connection, pending)
         connection.execute(delete(job_stats).where(job_stats.c.job_id == job_id))

@@ -77,4 +77,12 @@ influencers = Table(
     Index("ix_influencers_score", "job_id", "influencer_score"),
 )
 
+categories = Table(
+    "categories",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("category_id", BigInteger, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
 RESULT_TABLES = (buckets, records, influencers)

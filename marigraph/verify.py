@@ -17,8 +17,8 @@ from domain.job import Job, Snapshot, evolve
 from marigraph.application import Application
 from marigraph.codec import stream_of
 from marigraph.replay import STATE_SCHEMA, CannotReplay, ModelSource
-from marigraph.results import BucketRows, PendingResults, results_version
-from marigraph.tables import RESULT_TABLES
+from marigraph.results import BucketRows, PendingResults, category_row, results_version
+from marigraph.tables import RESULT_TABLES, categories
 
 ROWS_PER_PAGE = 10_000
 
@@ -71,6 +71,7 @@ def verify_job(app: Application, job_id: str, on_event: Callable[[], None] = lam
         return report
     report.checks.append(_check_job(job, replayed.job))
     report.checks.append(_check_results(app, job, replayed))
+    report.checks.extend(_check_categories(app, job, replayed.categories))
     report.checks.extend(replayed.snapshot_checks)
     return report
 
@@ -85,6 +86,8 @@ class Replayed:
     buckets: dict[int, bytes] = field(default_factory=dict)
     """Start of each bucket, in ms, to the digest of all its rows."""
     interim: dict[int, bytes] = field(default_factory=dict)
+    categories: list[dict[str, Any]] | None = None
+    """The rows of the categories as far as the results are written; None for a job without messages."""
     results_to: int = 0
     snapshot_checks: list[Check] = field(default_factory=list)
 
@@ -109,6 +112,9 @@ class Replayed:
                 pending = PendingResults(job_id)
                 pending.add(outcome)
                 self._apply(pending)
+                categorizer = folded.model.categorizer if folded.model is not None else None
+                if item.version == self.results_to and categorizer is not None:
+                    self.categories = [category_row(job_id, each) for each in categorizer.resources()]
             for snapshot in snapshots.get(item.version, ()):
                 assert folded.model is not None
                 self._compare(snapshot, folded.model.digest(), stored)
@@ -171,6 +177,21 @@ def _check_results(app: Application, job: Job, replayed: Replayed) -> Check:
             return Check("results", False, f"bucket {start} {what}")
         n_buckets += 1
     return Check("results", True, f"{n_buckets:,} buckets with their records and influencers as replayed")
+
+
+def _check_categories(app: Application, job: Job, expected: list[dict[str, Any]] | None) -> Iterator[Check]:
+    if expected is None:
+        return
+    query = select(categories).where(categories.c.job_id == job.job_id).order_by(categories.c.category_id)
+    with app.store.reading() as connection:
+        found = [dict(row._mapping) for row in connection.execute(query)]
+    nothing: dict[str, Any] = {}
+    pairs = zip_longest(expected, found, fillvalue=nothing)
+    bad = next(((wanted or got)["category_id"] for wanted, got in pairs if wanted != got), None)
+    if bad is not None:
+        yield Check("categories", False, f"category {bad} differs from the replay")
+    else:
+        yield Check("categories", True, f"{len(found):,} categories as replayed")
 
 
 def _digest_of(rows: BucketRows) -> bytes:

@@ -7,7 +7,6 @@ judged in ``feature_model.py``.
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from domain.config.detector import MLCATEGORY
 from domain.config.functions import Side
 from domain.config.job import JobConfig
 from domain.errors import Unsupported
@@ -96,12 +95,10 @@ def check_supported(config: JobConfig) -> None:
         if detector.over_field_name is not None:
             reason = f"{name}: over_field_name (population analysis) is not supported by this version's engine"
             raise Unsupported(reason)
-        if MLCATEGORY in (detector.by_field_name, detector.partition_field_name):
-            reason = f"{name}: categorization is not supported by this version's engine"
-            raise Unsupported(reason)
-    if config.categorization_field_name is not None:
-        reason = (
-            f"categorization_field_name [{config.categorization_field_name}]: "
-            "categorization is not supported by this version's engine"
-        )
+    per_partition = config.analysis_config.per_partition_categorization
+    if per_partition is not None and per_partition.enabled:
+        reason = "per_partition_categorization is not supported by this version's engine"
+        raise Unsupported(reason)
+    if config.analysis_config.categorization_analyzer is not None:
+        reason = "categorization_analyzer is not supported by this version's engine; use categorization_filters"
         raise Unsupported(reason)

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 import msgspec
 import numpy as np
 
+from domain.categories import Categorizer
 from domain.config.job import JobConfig
 from domain.data_counts import accept_mask
 from domain.model.arrays import Arrays, Bools, Floats, Ints
@@ -22,6 +23,7 @@ from domain.model.buckets import OpenBucket
 from domain.model.detector_model import DetectorModel
 from domain.model.functions import check_supported
 from domain.model.memory import BASE_BYTES, Memory
+from domain.model.messages import Messages
 from domain.model.results import BucketResult
 from domain.model.scoring import BucketScorer
 from domain.model.series import name_cost
@@ -57,6 +59,7 @@ class Model:
         ]
         self._memory = Memory(config.model_memory_limit_bytes)
         self._scorer = BucketScorer(config)
+        self._messages = Messages.of(config)
         self._open: dict[int, OpenBucket] = {}
         self._latest_result: int | None = None
 
@@ -83,9 +86,23 @@ class Model:
         """Series alive, over all detectors."""
         return sum(detector.series.n_series for detector in self._detectors)
 
+    @property
+    def categorizer(self) -> Categorizer | None:
+        """The categories of the job's messages; None if it has no categorization field."""
+        return None if self._messages is None else self._messages.categorizer
+
     def size_stats(self) -> dict[str, Any]:
         """Return the ``model_size_stats`` of the API, without the job's id."""
-        return size_stats(self._memory, self._detectors, self.latest_record_ms, self.latest_result_ms)
+        stats = size_stats(self._memory, self._detectors, self.latest_record_ms, self.latest_result_ms)
+        if self.categorizer is None:
+            return stats
+        n_bytes = self.categorizer.size_bytes
+        return {
+            **stats,
+            **self.categorizer.counts(),
+            "model_bytes": stats["model_bytes"] + n_bytes,
+            "peak_model_bytes": stats["peak_model_bytes"] + n_bytes,
+        }
 
     # ------------------------------------------------------------------------------------------------ what it does
 
@@ -124,6 +141,8 @@ class Model:
         if in_order.size == 0:
             return []
         timeline.take_first(int(seconds[0]))
+        if self._messages is not None:
+            batch = self._messages.categorized(batch, in_order)
         return self._add_taken(batch, in_order, seconds, latest, weights)
 
     def _weights(self, batch: RecordBatch, in_order: Ints) -> Floats | None:
@@ -241,6 +260,8 @@ class Model:
         assert config.bucket_span_seconds == self.config.bucket_span_seconds
         self.config = config
         self._memory.change_limit(config.model_memory_limit_bytes)
+        if self._messages is not None:
+            self._messages = Messages.of(config, self._messages.categorizer.state())
 
     # -------------------------------------------------------------------------------------------- closing of buckets
 
@@ -315,6 +336,7 @@ class Model:
             "latest_result": self._latest_result,
             "detectors": detectors,
             "open": opened,
+            **({} if self.categorizer is None else {"categories": self.categorizer.state()}),
         }
         return arrays, meta
 
@@ -326,6 +348,7 @@ class Model:
         model._memory.load(meta["memory"])
         model._scorer.load(meta["scorer"])
         model._latest_result = meta["latest_result"]
+        model._messages = Messages.of(config, meta.get("categories"))
         for index, (detector, own) in enumerate(zip(model._detectors, meta["detectors"], strict=True)):
             detector.load(_under(arrays, f"d{index}."), own)
         for place, own in enumerate(meta["open"]):

@@ -34,6 +34,7 @@ def register(app: typer.Typer) -> None:
     app.command()(buckets)
     app.command(epilog="Example: `marigraph records web --min-score 50 --json`")(records)
     app.command()(influencers)
+    app.command()(categories)
     app.command(epilog="Example: `marigraph history web --type opened --type closed`")(history)
     app.command()(verify)
 
@@ -155,6 +156,32 @@ def influencers(
         for item in found["influencers"]
     )
     print_table(("bucket", "score", "field", "value", "probability"), rows, right=("score", "probability"))
+
+
+def categories(
+    context: typer.Context,
+    job: JobId,
+    category: Annotated[int | None, typer.Argument(help="Only this one.", metavar="CATEGORY")] = None,
+    from_: From = 0,
+    size: Size = queries.PAGE_SIZE,
+    every: Every = False,
+    as_json: Json = False,
+) -> None:
+    """List the categories of a job's messages: which of them come from the same line of a program."""
+    with session_of(context).application() as application:
+        found = queries.get_categories(application, job, category, page_of(from_, size, every))
+    if as_json:
+        print_json(found)
+        return
+    rows = (
+        (item["category_id"], f"{item['num_matches']:,}", item["terms"].replace("[", r"\["), _example(item["examples"]))
+        for item in found["categories"]
+    )
+    print_table(("category", "messages", "terms", "example"), rows, right=("category", "messages"))
+
+
+def _example(examples: list[str]) -> str:
+    return examples[0].replace("[", r"\[") if examples else ""
 
 
 def history(

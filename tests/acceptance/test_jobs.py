@@ -114,9 +114,11 @@ def test_closing_several_jobs_checks_all_before_it_closes_one(app):
 
 
 def test_a_job_that_this_engine_cannot_analyse_says_so_when_opened(app):
-    body = job_body([{"function": "count", "by_field_name": "mlcategory"}], categorization_field_name="m")
+    per_partition = {"categorization_field_name": "m", "per_partition_categorization": {"enabled": True}}
+    detector = {"function": "count", "by_field_name": "mlcategory", "partition_field_name": "p"}
+    body = job_body([detector], **per_partition)
     handlers.create_job(app, "j", body, CONTEXT)
-    with pytest.raises(Unsupported, match="categor"):
+    with pytest.raises(Unsupported, match="per_partition_categorization is not supported"):
         handlers.open_job(app, "j", CONTEXT)
     assert app.jobs.load("j").state == "closed"
 

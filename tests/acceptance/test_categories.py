@@ -1,0 +1,97 @@
+"""Categories of messages: found, counted by category, kept over close and reopen, replayed."""
+
+import random
+
+import pytest
+
+from marigraph import handlers, queries
+from marigraph.verify import verify_job
+from tests.support.jobs import CONTEXT, EVERY, DataSet, application, facts, job_body, make_job, post, reopen
+
+BODY = job_body(
+    [{"function": "count", "by_field_name": "mlcategory"}],
+    influencers=["host"],
+    categorization_field_name="message",
+)
+TEMPLATES = (
+    "connection from {a} port {b} closed by remote host",
+    "disk {b} of volume group main is nearly full",
+    "user number {b} logged in from address {a}",
+    "scheduled backup finished in {b} seconds",
+)
+
+
+def messages(count=900, seed=3):
+    chance = random.Random(seed)
+    lines = []
+    for index in range(count):
+        address = ".".join(str(chance.randrange(256)) for _ in range(4))
+        text = chance.choice(TEMPLATES).format(a=address, b=chance.randrange(9_999))
+        lines.append(f"{1_700_006_400 + index * 60},host-{index % 3},{text}")
+    return DataSet("messages", BODY, "time,host,message", lines)
+
+
+DATA = messages()
+
+
+@pytest.fixture
+def app(database_url):
+    with application(database_url) as app:
+        make_job(app, DATA)
+        yield app
+
+
+def categories(app):
+    return queries.get_categories(app, "j", page=EVERY)["categories"]
+
+
+def test_messages_of_one_template_are_one_category(app):
+    post(app, DATA)
+    found = categories(app)
+    assert [each["category_id"] for each in found] == [1, 2, 3, 4]
+    assert sum(each["num_matches"] for each in found) == len(DATA.lines)
+    assert {each["terms"].split()[0] for each in found} == {"connection", "disk", "user", "scheduled"}
+    stats = queries.get_job_stats(app, "j")["jobs"][0]["model_size_stats"]
+    assert (stats["total_category_count"], stats["categorized_doc_count"]) == (4, len(DATA.lines))
+
+
+def test_categories_survive_cuts_and_reopenings_and_replay(app, new_sqlite_url):
+    for start in range(0, len(DATA.lines), 250):
+        post(app, DATA, start, start + 250)
+        reopen(app)
+    with application(new_sqlite_url()) as other:
+        make_job(other, DATA)
+        post(other, DATA)
+        assert categories(other) == categories(app)
+        assert facts(other) == facts(app)
+    report = verify_job(app, "j")
+    assert report.holds, report.resource()
+    assert "categories" in [check.name for check in report.checks]
+
+
+def test_one_category_is_found_by_its_id_and_an_unknown_one_is_no_error(app):
+    post(app, DATA)
+    assert queries.get_categories(app, "j", 2)["categories"] == [categories(app)[1]]
+    assert queries.get_categories(app, "j", 99) == {"count": 0, "categories": []}
+
+
+def test_a_revert_takes_the_categories_back(app):
+    half = len(DATA.lines) // 2
+    post(app, DATA, 0, half)
+    before = categories(app)
+    handlers.close_jobs(app, "j", CONTEXT)
+    [snapshot] = queries.get_snapshots(app, "j")["model_snapshots"]
+    handlers.open_job(app, "j", CONTEXT)
+    post(app, DATA, half, None)
+    handlers.close_jobs(app, "j", CONTEXT)
+    assert categories(app) != before
+    handlers.revert_snapshot(app, "j", snapshot["snapshot_id"], CONTEXT, delete_intervening_results=True)
+    assert categories(app) == before
+    assert verify_job(app, "j").holds
+
+
+def test_a_deleted_job_has_no_categories_left(app):
+    post(app, DATA)
+    handlers.delete_job(app, "j", CONTEXT, force=True)
+    make_job(app, DATA)
+    assert categories(app) == []

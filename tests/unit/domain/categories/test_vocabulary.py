@@ -1,0 +1,28 @@
+"""Kinds of tokens."""
+
+from __future__ import annotations
+
+import doctest
+
+import pytest
+
+from domain.categories import alignment, categorizer, category, tokens, vocabulary
+from domain.categories.vocabulary import HARD, SOFT, STRONG, WEAK, kind_of
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (HARD, "from is not don't"),
+        (STRONG, "opened stopping retried Disk unavailable up reticulating"),
+        (SOFT, "disk sessions cache openSession input_request java.io.FileError STORAGE fruition"),
+        (WEAK, "alice uid= ERROR web-server qzx 登 é"),
+    ],
+)
+def test_the_kind_of_a_token_is_in_its_spelling(kind: int, words: str) -> None:
+    assert {word: kind for word in words.split()} == {word: kind_of(word) for word in words.split()}
+
+
+@pytest.mark.parametrize("module", [alignment, categorizer, category, tokens, vocabulary])
+def test_the_examples_in_the_documentation_run(module: object) -> None:
+    assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
