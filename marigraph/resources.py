@@ -102,6 +102,11 @@ def record_resource(job_id: str, bucket: BucketResult, record: RecordResult) -> 
             for mention in record.influencers
         ]
         extra.update((mention.influencer_field_name, mention.influencer_field_values) for mention in record.influencers)
+    if record.geo_results is not None:
+        resource["geo_results"] = {
+            "actual_point": record.geo_results.actual_point,
+            "typical_point": record.geo_results.typical_point,
+        }
     resource.update((name, values) for name, values in extra.items() if name not in RESERVED)
     return resource
 

@@ -5,17 +5,21 @@ which silence means zero.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
+import msgspec
 import numpy as np
 
 from domain.config.detector import Detector
 from domain.model.accumulators import ACCUMULATORS, Accumulator
 from domain.model.arrays import Arrays, Floats, Ints, Selection
 from domain.model.feature_model import BYTES_PER_SERIES, PEAK, PEAK_TIME, Candidates, FeatureModel
-from domain.model.functions import FUNCTIONS
+from domain.model.functions import FUNCTIONS, Feature
 from domain.model.normalizer import Calibration, ceiling, faded, severity
+from domain.model.places_model import PlaceCandidates, PlacesModel
+from domain.model.results import GeoResults, RecordResult
 from domain.model.series import SeriesTable
+from domain.model.times_model import DAY_SECONDS, WEEK_SECONDS, TimesModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,43 @@ class Findings:
 _NONE: Final = np.empty(0)
 
 
+class Judge(Protocol):
+    """What judges and learns one feature of all series: see ``feature_model.py`` for what each method does."""
+
+    feature: Feature
+
+    def reserve(self, n_slots: int) -> None: ...  # noqa: D102
+    def judge(self, selection: Selection, x: Floats, time_seconds: float) -> Any: ...  # noqa: D102
+    def candidates(self, judged: Any, *, grows_on: bool = False) -> Candidates: ...  # noqa: D102
+    def learn(self, judged: Any) -> None: ...  # noqa: D102
+    def forget(self, slots: Ints) -> None: ...  # noqa: D102
+    def state(self, n_slots: int) -> Arrays: ...  # noqa: D102
+    def load(self, arrays: Arrays) -> None: ...  # noqa: D102
+
+
+def make_judge(feature: Feature, detector: Detector, bucket_span_seconds: int) -> Judge:
+    """Return an empty model of one feature."""
+    model = FUNCTIONS[detector.base_function].model
+    if model == "times":
+        return TimesModel(feature, WEEK_SECONDS if feature.description == "time_of_week" else DAY_SECONDS)
+    if model == "places":
+        return PlacesModel(feature)
+    return FeatureModel(feature, detector.side, bucket_span_seconds)
+
+
+def bytes_per_series(judge: Judge) -> int:
+    """Return what the state of a series takes."""
+    return judge.bytes_per_series if isinstance(judge, TimesModel | PlacesModel) else BYTES_PER_SERIES
+
+
+def peaks_of(judge: Judge) -> Floats:
+    """Return a view of the most unusual exponents so far and their times, shape (2, capacity)."""
+    if isinstance(judge, FeatureModel):
+        return judge.rows[PEAK : PEAK_TIME + 1]
+    assert isinstance(judge, TimesModel | PlacesModel)
+    return judge.peaks
+
+
 class DetectorModel:
     """Everything learnt for one detector.
 
@@ -61,7 +102,7 @@ class DetectorModel:
     series : SeriesTable
     influencers : tuple of str
         Influencer fields that do not tell its series apart.
-    features : list of FeatureModel
+    features : list of Judge
     calibrations : list of Calibration
         One per feature, over all series.
     """
@@ -74,10 +115,10 @@ class DetectorModel:
         terms = (detector.partition_field_name, detector.by_field_name)
         self.series = SeriesTable(tuple(name for name in terms if name is not None))
         self.influencers = tuple(name for name in influencers if name not in self.series.fields)
-        self.features = [FeatureModel(feature, detector.side, bucket_span_seconds) for feature in self.traits.features]
+        self.features = [make_judge(feature, detector, bucket_span_seconds) for feature in self.traits.features]
         self.calibrations = [Calibration(bucket_span_seconds) for _ in self.features]
         open_bytes = 8 * len(ACCUMULATORS[self.traits.accumulator].INITIAL) * n_open_max
-        self.bytes_per_series = BYTES_PER_SERIES * len(self.features) + open_bytes
+        self.bytes_per_series = sum(map(bytes_per_series, self.features)) + open_bytes
 
     @property
     def memory_bytes(self) -> int:
@@ -146,16 +187,27 @@ class DetectorModel:
             return Findings(self.detector.detector_index, index, found, _NONE, _NONE, accumulator)
         uncalibrated = -np.log(found.probability)
         exponents = calibration.calibrate(uncalibrated)
-        rows = model.rows
-        peaks = faded(rows[PEAK, found.slots], middle - rows[PEAK_TIME, found.slots])
+        earlier = peaks_of(model)
+        peaks = faded(earlier[0, found.slots], middle - earlier[1, found.slots])
         scores = np.minimum(severity(exponents), ceiling(exponents, peaks))
         if not is_interim:
             model.learn(judged)
             calibration.learn(uncalibrated, found.n_judged)
             higher = exponents > peaks
-            rows[PEAK, found.slots[higher]] = exponents[higher]
-            rows[PEAK_TIME, found.slots[higher]] = middle
+            earlier = peaks_of(model)
+            earlier[0, found.slots[higher]] = exponents[higher]
+            earlier[1, found.slots[higher]] = middle
         return Findings(self.detector.detector_index, index, found, exponents, scores, accumulator)
+
+    def complete(self, record: RecordResult, finding: Findings, k: int) -> RecordResult:
+        """Return the record of a finding's place ``k`` with what only this kind of detector knows."""
+        found = finding.candidates
+        if not isinstance(found, PlaceCandidates):
+            return record
+        actual = [float(found.actual[k]), float(found.actual_longitudes[k])]
+        typical = [float(found.typical[k]), float(found.typical_longitudes[k])]
+        geo = GeoResults(actual_point=_point(actual), typical_point=_point(typical))
+        return msgspec.structs.replace(record, actual=actual, typical=typical, geo_results=geo)
 
     def prune(self, before: int) -> int:
         """Drop series silent since before a time (epoch seconds); return how many."""
@@ -183,3 +235,7 @@ class DetectorModel:
             model.load({key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)})
         for calibration, state in zip(self.calibrations, meta["calibrations"], strict=True):
             calibration.load(state)
+
+
+def _point(place: list[float]) -> str:
+    return ",".join(map(repr, place))

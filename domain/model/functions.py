@@ -49,14 +49,18 @@ class FunctionTraits:
     features : tuple of Feature
     has_zeros : bool
         A bucket without records of the series counts as the value 0; otherwise it says nothing.
-    measures : {'number', 'text', None}
-        What the measured field is; None: there is none.
+    measures : {'number', 'text', 'content', 'place', 'time', None}
+        What is measured of a record: its field as a number, as a text to count, as a text to keep, or as a latitude
+        and longitude; the record's own time; None: nothing.
+    model : {'values', 'times', 'places'}
+        What judges the values: see ``feature_model.py``, ``times_model.py``, ``places_model.py``.
     """
 
     accumulator: str
     features: tuple[Feature, ...]
     has_zeros: bool = False
-    measures: Literal["number", "text"] | None = "number"
+    measures: Literal["number", "text", "content", "place", "time"] | None = "number"
+    model: Literal["values", "times", "places"] = "values"
 
 
 def _count(description: str) -> Feature:
@@ -75,6 +79,12 @@ FUNCTIONS: Final[dict[str, FunctionTraits]] = {
     "median": FunctionTraits("median", (Feature("median"),)),
     "varp": FunctionTraits("variance", (Feature("varp", is_non_negative=True),)),
     "metric": FunctionTraits("metric", (Feature("mean"), Feature("min", "low"), Feature("max", "high"))),
+    "info_content": FunctionTraits(
+        "content", (Feature("info_content", is_non_negative=True, is_additive=True),), measures="content"
+    ),
+    "time_of_day": FunctionTraits("time", (Feature("time_of_day"),), measures="time", model="times"),
+    "time_of_week": FunctionTraits("time", (Feature("time_of_week"),), measures="time", model="times"),
+    "lat_long": FunctionTraits("place", (Feature("lat_long"),), measures="place", model="places"),
 }
 """By base function. ``min`` looks for values that are too low and ``max`` for values that are too high, since the
 other direction is no extreme."""

@@ -13,6 +13,13 @@ class InfluencerMention(msgspec.Struct, frozen=True):
     influencer_field_values: list[str]
 
 
+class GeoResults(msgspec.Struct, frozen=True):
+    """The places of a record, each as ``latitude,longitude``."""
+
+    actual_point: str
+    typical_point: str
+
+
 class RecordResult(msgspec.Struct, frozen=True):
     """One series, unusual in one bucket. Fields that do not apply are None."""
 
@@ -31,6 +38,7 @@ class RecordResult(msgspec.Struct, frozen=True):
     partition_field_value: str | None = None
     multi_bucket_impact: float = 0.0
     influencers: list[InfluencerMention] = msgspec.field(default_factory=list)
+    geo_results: GeoResults | None = None
 
 
 class BucketInfluencer(msgspec.Struct, frozen=True):

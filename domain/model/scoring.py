@@ -164,7 +164,7 @@ def _record(detector: DetectorModel, finding: Findings, k: int, influencer_field
         partition_field_value=terms.get(config.partition_field_name or ""),
         influencers=_mentions(detector, finding, slot, influencer_fields),
     )
-    return Found(float(finding.exponents[k]), record)
+    return Found(float(finding.exponents[k]), detector.complete(record, finding, k))
 
 
 def _mentions(

@@ -61,7 +61,11 @@ def test_sparse_random_counts_are_nothing_unusual(mean: float) -> None:
 def test_constant_series_are_silent(function: str) -> None:
     seconds = START + np.arange(0, 300 * SPAN, SPAN // 3)
     n = seconds.size
-    batch = make_batch(seconds, {"value": np.full(n, 7.25)}, {"host": ["a"] * n, "user": ["u"] * n})
+    batch = make_batch(
+        seconds,
+        {"value": np.full(n, 7.25)},
+        {name: [name[0]] * n for name in ("host", "user")} | {"place": ["1.5,2"] * n},
+    )
     _, results = run(job(detector(function, by_field_name="host")), batch)
     assert scored(results) == []
 

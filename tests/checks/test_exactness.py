@@ -30,7 +30,7 @@ def configs() -> list[tuple[str, JobConfig]]:
 CONFIGS = configs()
 LATE = [
     (name, job(detector(name, by_field_name="host"), latency="20m"))
-    for name in ("count", "mean", "median", "distinct_count", "varp")
+    for name in ("count", "mean", "median", "distinct_count", "varp", "info_content", "time_of_day", "lat_long")
 ]
 every_function = pytest.mark.parametrize("config", [c for _, c in CONFIGS], ids=[n for n, _ in CONFIGS])
 every_job = pytest.mark.parametrize(

@@ -213,8 +213,6 @@ def test_summary_counts_weigh_records() -> None:
     [
         ({"function": "rare", "by_field_name": "host"}, "rare"),
         ({"function": "count", "over_field_name": "host"}, "over_field_name"),
-        ({"function": "time_of_day"}, "time_of_day"),
-        ({"function": "info_content", "field_name": "user"}, "info_content"),
     ],
 )
 def test_what_the_engine_cannot_do_is_refused_by_name(fields: dict[str, str], names: str) -> None:
