@@ -173,11 +173,12 @@ def _series_codes(columns: list[TextColumn], used: Ints) -> tuple[Ints, list[Nam
     if len(coded) == 1:
         codes, texts = coded[0]
         return codes, [(text,) for text in texts]
-    (outer, outer_texts), (inner, inner_texts) = coded
-    pairs, codes = np.unique(outer * len(inner_texts) + inner, return_inverse=True)
-    names: list[Name] = [
-        (outer_texts[pair // len(inner_texts)], inner_texts[pair % len(inner_texts)]) for pair in pairs.tolist()
-    ]
+    codes, texts = coded[0]
+    names: list[Name] = [(text,) for text in texts]
+    for inner, inner_texts in coded[1:]:
+        pairs, codes = np.unique(codes * len(inner_texts) + inner, return_inverse=True)
+        split = [divmod(pair, len(inner_texts)) for pair in pairs.tolist()]
+        names = [(*names[outer], inner_texts[place]) for outer, place in split]
     return codes.astype(np.int64), names
 
 

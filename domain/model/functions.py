@@ -52,15 +52,15 @@ class FunctionTraits:
     measures : {'number', 'text', 'content', 'place', 'time', None}
         What is measured of a record: its field as a number, as a text to count, as a text to keep, or as a latitude
         and longitude; the record's own time; None: nothing.
-    model : {'values', 'times', 'places'}
-        What judges the values: see ``feature_model.py``, ``times_model.py``, ``places_model.py``.
+    model : {'values', 'times', 'places', 'rare'}
+        What judges the values: see ``feature_model.py``, ``times_model.py``, ``places_model.py``, ``rare_model.py``.
     """
 
     accumulator: str
     features: tuple[Feature, ...]
     has_zeros: bool = False
     measures: Literal["number", "text", "content", "place", "time"] | None = "number"
-    model: Literal["values", "times", "places"] = "values"
+    model: Literal["values", "times", "places", "rare"] = "values"
 
 
 def _count(description: str) -> Feature:
@@ -84,6 +84,8 @@ FUNCTIONS: Final[dict[str, FunctionTraits]] = {
     ),
     "time_of_day": FunctionTraits("time", (Feature("time_of_day"),), measures="time", model="times"),
     "time_of_week": FunctionTraits("time", (Feature("time_of_week"),), measures="time", model="times"),
+    "rare": FunctionTraits("count", (Feature("rare"),), measures=None, model="rare"),
+    "freq_rare": FunctionTraits("count", (Feature("freq_rare"),), measures=None, model="rare"),
     "lat_long": FunctionTraits("place", (Feature("lat_long"),), measures="place", model="places"),
 }
 """By base function. ``min`` looks for values that are too low and ``max`` for values that are too high, since the
@@ -100,13 +102,17 @@ def check_supported(config: JobConfig) -> None:
     """
     for detector in config.detectors:
         name = f"detector [{detector.detector_index}] '{detector.detector_description}'"
-        if detector.base_function not in FUNCTIONS:
+        traits = FUNCTIONS.get(detector.base_function)
+        if traits is None:
             reason = f"{name}: the function '{detector.function}' is not supported by this version's engine"
             raise Unsupported(reason)
-        if detector.over_field_name is not None:
-            reason = f"{name}: over_field_name (population analysis) is not supported by this version's engine"
+        if detector.over_field_name is not None and traits.model in ("times", "places"):
+            reason = (
+                f"{name}: over_field_name (population analysis) of '{detector.function}' is not supported by this "
+                "version's engine"
+            )
             raise Unsupported(reason)
-        if MLCATEGORY in (detector.by_field_name, detector.partition_field_name):
+        if MLCATEGORY in detector.term_fields:
             reason = f"{name}: categorization is not supported by this version's engine"
             raise Unsupported(reason)
     if config.categorization_field_name is not None:

@@ -183,7 +183,7 @@ def _mentions(
     return mentions
 
 
-def _most_unusual_first(found: Found) -> tuple[float, float, int, str, str, str]:
+def _most_unusual_first(found: Found) -> tuple[float, float, int, str, str, str, str]:
     record = found.record
     return (
         -record.record_score,
@@ -192,4 +192,5 @@ def _most_unusual_first(found: Found) -> tuple[float, float, int, str, str, str]
         record.function_description,
         record.partition_field_value or "",
         record.by_field_value or "",
+        record.over_field_value or "",
     )

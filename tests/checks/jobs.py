@@ -19,6 +19,7 @@ OF_NUMBERS = ["mean", "min", "max", "sum", "non_null_sum", "metric", "median", "
 OF_TEXTS = ["distinct_count", "info_content"]
 OF_TIMES = ["time_of_day", "time_of_week"]
 OF_PLACES = ["lat_long"]
+RARE = ["rare", "freq_rare"]
 SIDED = [
     prefix + name
     for name in (
@@ -53,7 +54,7 @@ def detector(function: str, **fields: Any) -> dict[str, Any]:
         fields = {"field_name": "user", **fields}
     elif base in OF_PLACES:
         fields = {"field_name": "place", **fields}
-    elif base not in PLAIN + OF_TIMES:
+    elif base not in PLAIN + OF_TIMES + RARE:
         fields = {"field_name": "value", **fields}
     return {"function": function, **fields}
 

@@ -211,8 +211,7 @@ def test_summary_counts_weigh_records() -> None:
 @pytest.mark.parametrize(
     ("fields", "names"),
     [
-        ({"function": "rare", "by_field_name": "host"}, "rare"),
-        ({"function": "count", "over_field_name": "host"}, "over_field_name"),
+        ({"function": "time_of_day", "over_field_name": "host"}, "over_field_name"),
     ],
 )
 def test_what_the_engine_cannot_do_is_refused_by_name(fields: dict[str, str], names: str) -> None:
