@@ -16,8 +16,8 @@ JITTERED = records(jitter_seconds=1000)
 ORDERED = records()
 
 
-OVER = ["count", "metric", "high_distinct_count", "min"]
-OVER_BY = ["rare", "freq_rare", "low_count"]
+OVER = ["metric", "high_distinct_count"]
+OVER_BY = ["rare", "freq_rare"]
 
 
 def configs() -> list[tuple[str, JobConfig]]:
