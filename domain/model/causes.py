@@ -13,6 +13,7 @@ import numpy as np
 from domain.config.detector import Detector
 from domain.model.arrays import Floats, Ints
 from domain.model.feature_model import Candidates
+from domain.model.places_model import PlaceCandidates
 from domain.model.probability import PROBABILITY_MIN
 from domain.model.results import Cause, RecordResult
 from domain.model.series import SeriesTable
@@ -30,7 +31,9 @@ class Causes:
     starts : ndarray of shape (k + 1,)
     slots : ndarray of shape (n,)
         The series, which is a member at an attribute; of each member the least probable first.
-    probability, actual, typical : ndarray of shape (n,)
+    probability : ndarray of shape (n,)
+    actual, typical : ndarray of shape (n_elements, n)
+        Of more than one element for places.
     """
 
     starts: Ints
@@ -48,7 +51,7 @@ class Causes:
         """Return the members, each in the slot of its least probable attribute."""
         joint = np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
         first = self.first
-        return Candidates(self.slots[first], joint, self.actual[first], self.typical[first], n_judged)
+        return Candidates(self.slots[first], joint, self.actual[0, first], self.typical[0, first], n_judged)
 
     def of_least(self, n_attributes: Ints) -> Floats:
         """Return each member's probability, given at how many attributes it was seen; shape (k,)."""
@@ -79,8 +82,8 @@ class Causes:
             probability=float(self.probability[place]),
             function=record.function,
             function_description=record.function_description,
-            typical=[float(self.typical[place])],
-            actual=[float(self.actual[place])],
+            typical=self.typical[:, place].tolist(),
+            actual=self.actual[:, place].tolist(),
             field_name=record.field_name,
             by_field_name=detector.by_field_name,
             by_field_value=terms.get(detector.by_field_name or ""),
@@ -110,4 +113,10 @@ def causes_of(found: Candidates, members: Ints, series: SeriesTable) -> Causes:
     member = members[order]
     is_first[1:] = member[1:] != member[:-1]
     starts = np.append(np.flatnonzero(is_first), order.size)
-    return Causes(starts, found.slots[order], found.probability[order], found.actual[order], found.typical[order])
+    actual, typical = [found.actual], [found.typical]
+    if isinstance(found, PlaceCandidates):
+        actual.append(found.actual_longitudes)
+        typical.append(found.typical_longitudes)
+    return Causes(
+        starts, found.slots[order], found.probability[order], np.stack(actual)[:, order], np.stack(typical)[:, order]
+    )

@@ -102,16 +102,6 @@ def check_supported(config: JobConfig) -> None:
     """
     for detector in config.detectors:
         name = f"detector [{detector.detector_index}] '{detector.detector_description}'"
-        traits = FUNCTIONS.get(detector.base_function)
-        if traits is None:
-            reason = f"{name}: the function '{detector.function}' is not supported by this version's engine"
-            raise Unsupported(reason)
-        if detector.over_field_name is not None and traits.model in ("times", "places"):
-            reason = (
-                f"{name}: over_field_name (population analysis) of '{detector.function}' is not supported by this "
-                "version's engine"
-            )
-            raise Unsupported(reason)
         if MLCATEGORY in detector.term_fields:
             reason = f"{name}: categorization is not supported by this version's engine"
             raise Unsupported(reason)

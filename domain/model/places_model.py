@@ -16,13 +16,17 @@ from domain.model.functions import Feature
 from domain.model.probability import COUNT_MIN, PROBABILITY_MIN
 
 N_CENTRES: Final = 5
-"""Chosen: home, work and a few more."""
+N_CENTRES_OF_POPULATION: Final = 24
+"""Chosen: home, work and a few more; a few per country of a small continent."""
 LATITUDE, LONGITUDE, WEIGHT, SQUARE = range(4)
 """Of a centre: degrees; visits, fading; mean squared distance of its visits, km2."""
-COUNT, TIME, CENTRES, PEAK = 0, 1, 2, 2 + 4 * N_CENTRES
-N_ROWS: Final = PEAK + 2
-"""Rows of the state: places learnt; middle of the latest bucket learnt (epoch seconds); the centres; most unusual
-exponent so far and its time."""
+COUNT, TIME, NOVEL, PEAK, CENTRES = 0, 1, 2, 3, 5
+"""Rows of the state: places learnt; middle of the latest bucket learnt (epoch seconds); share of places that made a new
+centre; most unusual exponent so far and its time; the centres."""
+NOVEL_GAIN: Final = 0.02
+NOVEL_FREE: Final = 0.03
+"""Share of new centres that makes none of them likelier. Chosen: so one surprise does not excuse the next, but where
+every tenth place is new, none is a surprise."""
 
 EARTH_RADIUS_KM: Final = 6371.0088
 """Mean radius of WGS 84 (Moritz, Geodetic Reference System 1980)."""
@@ -51,13 +55,13 @@ class PlacesJudgement:
 
     Attributes
     ----------
-    rows : ndarray of shape (N_ROWS, m)
+    rows : ndarray of shape (n_rows, m)
         A copy of their state.
-    centres : ndarray of shape (N_CENTRES, 4, m)
+    centres : ndarray of shape (n_centres, 4, m)
         A view of the centres in it, their weights as of now.
     place : ndarray of shape (2, m)
         Latitudes and longitudes.
-    distance2, variance : ndarray of shape (N_CENTRES, m)
+    distance2, variance : ndarray of shape (n_centres, m)
         Squared distance to each centre, and its usual one along one axis, km2.
     """
 
@@ -75,17 +79,18 @@ class PlacesModel:
 
     Attributes
     ----------
-    rows : ndarray of shape (N_ROWS, capacity), dtype=float64
+    rows : ndarray of shape (n_rows, capacity), dtype=float64
     """
 
-    def __init__(self, feature: Feature) -> None:
+    def __init__(self, feature: Feature, n_centres: int = N_CENTRES) -> None:
         self.feature = feature
-        self.rows: Floats = np.zeros((N_ROWS, capacity_for(0)))
+        self.n_centres = n_centres
+        self.rows: Floats = np.zeros((CENTRES + 4 * n_centres, capacity_for(0)))
 
     @property
     def bytes_per_series(self) -> int:
         """What the state of a series takes."""
-        return 8 * N_ROWS
+        return 8 * (CENTRES + 4 * self.n_centres)
 
     @property
     def peaks(self) -> Floats:
@@ -109,7 +114,7 @@ class PlacesModel:
             Middle of the bucket.
         """
         rows = self.rows[:, selection].copy()
-        centres = rows[CENTRES:PEAK].reshape(N_CENTRES, 4, -1)
+        centres = rows[CENTRES:].reshape(self.n_centres, 4, -1)
         centres[:, WEIGHT] *= np.exp(np.maximum(time_seconds - rows[TIME], 0.0) * (-1.0 / MEMORY_SECONDS))
         distance2 = _distance_km(centres[:, LATITUDE], centres[:, LONGITUDE], x[0], x[1])
         distance2 *= distance2
@@ -118,11 +123,18 @@ class PlacesModel:
         variance = 0.5 * known / (weight + RADIUS_VISITS)
         return PlacesJudgement(selection, time_seconds, rows, centres, x, distance2, variance)
 
-    def candidates(self, judged: PlacesJudgement, *, grows_on: bool = False) -> PlaceCandidates:
+    def candidates(
+        self, judged: PlacesJudgement, *, grows_on: bool = False, slots: Ints | None = None
+    ) -> PlaceCandidates:
         """Pick the unusual places and calculate their probabilities.
 
         Around a centre, places follow Student's t in the plane, beyond distance d with ``(1 + d^2 / (nu s^2))^(-nu /
         2)``; a place is as unusual as the share of all that are as far from where they belong.
+
+        Parameters
+        ----------
+        slots : ndarray of shape (m,) or None
+            Whose places they are, if not those of the series judged.
         """
         is_mature = judged.rows[COUNT] >= COUNT_MIN
         weight = judged.centres[:, WEIGHT]
@@ -133,6 +145,7 @@ class PlacesModel:
         beyond = np.exp(-0.5 * dof * np.log1p(judged.distance2 / (dof * judged.variance)))
         # Chosen: the third power of the rule of succession, as for series that never varied.
         probability = np.exp(-3.0 * np.log(total + 2.0))
+        probability += np.maximum(judged.rows[NOVEL] - NOVEL_FREE, 0.0)
         for each, tail in zip(weight, beyond, strict=True):
             probability += each / np.maximum(total, 1e-300) * tail
         np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0, out=probability)
@@ -140,9 +153,10 @@ class PlacesModel:
         main = weight[:, at].argmax(axis=0)
         typical = judged.centres[main, :, at]
         selection = judged.selection
-        slots = at + selection.start if isinstance(selection, slice) else selection[at]
+        if slots is None:
+            slots = np.arange(selection.start, selection.stop) if isinstance(selection, slice) else selection
         return PlaceCandidates(
-            slots,
+            slots[at],
             probability[at],
             judged.place[0, at],
             typical[:, LATITUDE],
@@ -171,7 +185,9 @@ class PlacesModel:
         moved = turned(own[LONGITUDE] + gain * turned(longitude - own[LONGITUDE]))
         own[LONGITUDE] = np.where(is_own, moved, longitude)
         centres[chosen, :, series] = own.T
-        rows[CENTRES:PEAK] = centres.reshape(PEAK - CENTRES, -1)
+        rows[CENTRES:] = centres.reshape(4 * self.n_centres, -1)
+        gain = np.maximum(1.0 / (rows[COUNT] + 1.0), NOVEL_GAIN)
+        rows[NOVEL] += gain * (~is_own - rows[NOVEL])
         rows[COUNT] += 1.0
         rows[TIME] = judged.time_seconds
         self.rows[:, judged.selection] = rows

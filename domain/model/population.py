@@ -146,6 +146,16 @@ class PopulationFeature:
         for centre in self.centres:
             centre.reserve(n_slots)
 
+    def find(
+        self, slots: Ints, attributes: Ints, x: Floats, weights: Floats, time_seconds: float, *, is_interim: bool
+    ) -> Candidates:
+        """Judge the members of a bucket; unless it is interim, learn from them. For parameters see ``judge``."""
+        judged = self.judge(slots, attributes, x, weights, time_seconds)
+        found = self.candidates(judged, grows_on=is_interim)
+        if not is_interim:
+            self.learn(judged)
+        return found
+
     def judge(
         self, slots: Ints, attributes: Ints, x: Floats, weights: Floats, time_seconds: float
     ) -> PopulationJudgement:

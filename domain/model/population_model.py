@@ -13,8 +13,10 @@ from domain.model.accumulators import Accumulator
 from domain.model.arrays import Arrays, Floats, Ints, capacity_for, grown
 from domain.model.causes import causes_of
 from domain.model.detector_model import DetectorModel, Findings, under
+from domain.model.functions import Feature
 from domain.model.groups import GROUP_OF_SLOT_BYTES, Groups
 from domain.model.population import PopulationFeature
+from domain.model.population_scattered import PopulationPlaces, PopulationTimes
 
 TIMES_ACTIVE, N_MEMBERS = range(2)
 
@@ -24,7 +26,7 @@ class PopulationModel(DetectorModel):
 
     Attributes
     ----------
-    populations : list of PopulationFeature
+    populations : list of PopulationFeature, PopulationTimes or PopulationPlaces
     active : ndarray of shape (capacity,), dtype=float64
         Per member and attribute: buckets with records; whole numbers.
     totals : ndarray of shape (2, attribute capacity), dtype=float64
@@ -38,15 +40,22 @@ class PopulationModel(DetectorModel):
         fields = self.series.fields
         self.groups["attributes"] = Groups(fields, tuple(n for n in fields if n != detector.over_field_name))
         self.groups["members"] = Groups(fields, tuple(n for n in fields if n != detector.by_field_name))
-        self.populations = [
-            PopulationFeature(feature, detector.side, bucket_span_seconds) for feature in self.traits.features
-        ]
+        self.populations = [self._population(feature, bucket_span_seconds) for feature in self.traits.features]
         of_attribute = sum(feature.bytes_per_attribute for feature in self.populations)
         self.group_bytes = {"attributes": of_attribute + 16, "members": 8}
         self.bytes_per_series = self.open_bytes + 8 + 2 * GROUP_OF_SLOT_BYTES
         self.features = []
         self.active: Floats = np.zeros(capacity_for(0))
         self.totals: Floats = np.zeros((2, capacity_for(0)))
+
+    def _population(
+        self, feature: Feature, bucket_span_seconds: int
+    ) -> PopulationFeature | PopulationTimes | PopulationPlaces:
+        if self.traits.model == "times":
+            return PopulationTimes(feature)
+        if self.traits.model == "places":
+            return PopulationPlaces(feature)
+        return PopulationFeature(feature, self.detector.side, bucket_span_seconds)
 
     def find(
         self, accumulator: Accumulator | None, bucket_start: int, bucket_span: int, *, is_interim: bool
@@ -82,10 +91,8 @@ class PopulationModel(DetectorModel):
         model = self.populations[index]
         attribute_of = self.groups["attributes"].of_slot
         x = accumulator.value(model.feature.description, present)
-        judged = model.judge(present, attribute_of[present], x, weights, middle)
-        found = self.without_frequent(model.candidates(judged, grows_on=is_interim))
-        if not is_interim:
-            model.learn(judged)
+        found = model.find(present, attribute_of[present], x, weights, middle, is_interim=is_interim)
+        found = self.without_frequent(found)
         member_of = self.groups["members"].of_slot
         causes = causes_of(found, member_of[found.slots], self.series)
         n_attributes = np.zeros(self.groups["members"].n_slots, np.int64)

@@ -102,6 +102,16 @@ class TimesModel:
             self.rows = grown(self.rows, capacity_for(n_slots))
             self.cells = grown(self.cells, capacity_for(n_slots))
 
+    @property
+    def offset(self) -> int:
+        """Where a period starts, seconds after the epoch."""
+        return MONDAY_SECONDS if self.period == WEEK_SECONDS else 0
+
+    def locate(self, x: Floats) -> tuple[Floats, Ints]:
+        """Return the seconds of the period that times lie at, and their cells."""
+        phase = np.remainder(x - self.offset, self.period)
+        return phase, np.minimum(phase * (self.n_cells / self.period), self.n_cells - 1).astype(np.int64)
+
     def judge(self, selection: Selection, x: Floats, time_seconds: float) -> TimesJudgement:
         """Look up how usual times are; nothing is changed.
 
@@ -118,9 +128,7 @@ class TimesModel:
         cells = self.cells[:, selection] * np.exp(away * (-1.0 / MEMORY_SECONDS))
         around = np.concatenate([np.zeros_like(cells[:1]), cells[-REACH:], cells, cells[:REACH]])
         sums = np.add.accumulate(around, axis=0)
-        offset = MONDAY_SECONDS if self.period == WEEK_SECONDS else 0
-        phase = np.remainder(x - offset, self.period)
-        place = np.minimum(phase * (self.n_cells / self.period), self.n_cells - 1).astype(np.int64)
+        phase, place = self.locate(x)
         total = self._total(sums)
         succession = 1.0 / (total + 2.0)
         # Chosen: the third power of the rule of succession, as for series that never varied.
@@ -196,6 +204,36 @@ class TimesModel:
         cells[judged.place, np.arange(judged.place.size)] += 1.0
         self.rows[:, judged.selection] = rows
         self.cells[:, judged.selection] = cells
+
+    def learn_many(self, judged: TimesJudgement, weights: Floats) -> None:
+        """Take several times of each series into the state.
+
+        Parameters
+        ----------
+        judged : TimesJudgement
+            Of series, which may come more than once, in ascending order of slots.
+        weights : ndarray of shape (m,)
+            For how much each time counts; together those of a series count for ``1 + ln`` of their sum. Chosen: a
+            thousand members at work at noon are no thousand independent witnesses.
+        """
+        slots = judged.selection
+        assert not isinstance(slots, slice)
+        found, first, place = np.unique(slots, return_index=True, return_inverse=True)
+        total, evidence = np.zeros(found.size), np.zeros((len(HALF_WIDTHS), found.size))
+        np.add.at(total, place, weights)
+        for j, own in enumerate(judged.own):
+            np.add.at(evidence[j], place, np.log(own * self.n_cells) * weights)
+        evidence /= total
+        part = weights * ((1.0 + np.log(np.maximum(total, 1.0))) / total)[place]
+        rows, cells = judged.rows[:, first], judged.cells[:, first]
+        np.copyto(rows[FIRST], judged.time_seconds, where=rows[COUNT] == 0.0)
+        rows[EVIDENCE:PEAK] *= EVIDENCE_MEMORY
+        rows[EVIDENCE:PEAK] += evidence
+        rows[COUNT] += 1.0
+        rows[LAST] = judged.time_seconds
+        np.add.at(cells, (judged.place, place), part)
+        self.rows[:, found] = rows
+        self.cells[:, found] = cells
 
     def forget(self, slots: Ints) -> None:
         """Clear slots."""

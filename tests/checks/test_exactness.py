@@ -16,7 +16,7 @@ JITTERED = records(jitter_seconds=1000)
 ORDERED = records()
 
 
-OVER = ["metric", "high_distinct_count"]
+OVER = ["metric", "high_distinct_count", "time_of_day", "lat_long"]
 OVER_BY = ["rare", "freq_rare"]
 
 

@@ -78,8 +78,10 @@ def test_members_that_are_always_there_do_not_rule() -> None:
     robots = np.full((300, 5), 1000.0) + rng.normal(0, 1, (300, 5))
     people = np.where(rng.random((300, 400)) < 0.02, rng.normal(100, 10, (300, 400)), np.nan)
     model, _ = run(OVER_USER, grid(np.hstack([robots, people])))
-    mean = model._detectors[0].populations[0]  # type: ignore[attr-defined]
-    judged = mean.judge(np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([100.0]), np.ones(1), START + 300 * SPAN)
+    feature = model._detectors[0].populations[0]  # type: ignore[attr-defined]
+    judged = feature.judge(
+        np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([100.0]), np.ones(1), START + 300 * SPAN
+    )
     assert abs(float(judged.forms[0].expected[0]) - 100) < 250
 
 
@@ -130,3 +132,24 @@ def test_size_stats_count_members_and_memory_holds_without_histories() -> None:
     stats = run(job(detector("mean", over_field_name="user")), batch)[0].size_stats()
     assert (stats["total_over_field_count"], stats["total_by_field_count"]) == (3000, 0)
     assert stats["model_bytes"] < 3000 * 800
+
+
+def test_a_member_at_work_when_nobody_is_and_one_where_nobody_is_are_unusual() -> None:
+    rng = np.random.default_rng(8)
+    hours = rng.integers(9 * 4, 17 * 4, (30, 60)) * SPAN + rng.integers(0, SPAN, (30, 60))
+    seconds = (START + np.arange(30)[:, None] * 86_400 + hours).ravel()
+    cities = np.array([[48.1, 11.6], [52.5, 13.4], [50.1, 8.7]])[rng.integers(0, 3, seconds.size)]
+    cities += rng.normal(0, 0.05, cities.shape)
+    users = [f"user-{k}" for k in rng.integers(0, 40, seconds.size)]
+    late = START + 29 * 86_400 + 23 * 3600
+    order = np.argsort(seconds, kind="stable")
+    places = [f"{latitude!r},{longitude!r}" for latitude, longitude in cities[order].tolist()]
+    texts = {"user": [users[k] for k in order] + ["user-1"], "place": [*places, "-33.9,151.2"]}
+    batch = make_batch([*seconds[order], late], texts=texts)
+    for function in ("time_of_day", "time_of_week", "lat_long"):
+        model, results = run(job(detector(function, over_field_name="user")), batch)
+        results += model.advance_time((late + SPAN) * 1000)
+        ((bucket, record),) = [item for item in records(results) if item[1].record_score > 25]
+        assert (bucket, record.over_field_value) == ((late - START) // SPAN, "user-1")
+        (cause,) = record.causes
+        assert cause.actual == ([-33.9, 151.2] if function == "lat_long" else [cause.actual[0]])
