@@ -138,9 +138,10 @@ def test_a_member_at_work_when_nobody_is_and_one_where_nobody_is_are_unusual() -
     rng = np.random.default_rng(8)
     hours = rng.integers(9 * 4, 17 * 4, (30, 60)) * SPAN + rng.integers(0, SPAN, (30, 60))
     seconds = (START + np.arange(30)[:, None] * 86_400 + hours).ravel()
-    cities = np.array([[48.1, 11.6], [52.5, 13.4], [50.1, 8.7]])[rng.integers(0, 3, seconds.size)]
+    who = rng.integers(0, 40, seconds.size)
+    cities = np.array([[48.1, 11.6], [52.5, 13.4], [50.1, 8.7]])[who % 3]
     cities += rng.normal(0, 0.05, cities.shape)
-    users = [f"user-{k}" for k in rng.integers(0, 40, seconds.size)]
+    users = [f"user-{k}" for k in who]
     late = START + 29 * 86_400 + 23 * 3600
     order = np.argsort(seconds, kind="stable")
     places = [f"{latitude!r},{longitude!r}" for latitude, longitude in cities[order].tolist()]
