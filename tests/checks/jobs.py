@@ -26,7 +26,6 @@ SIDED = [
         "count",
         "non_zero_count",
         "distinct_count",
-        "info_content",
         "mean",
         "median",
         "sum",

@@ -16,7 +16,7 @@ JITTERED = records(jitter_seconds=1000)
 ORDERED = records()
 
 
-OVER = ["metric", "high_distinct_count", "time_of_day", "lat_long"]
+OVER = ["mean", "time_of_day", "lat_long"]
 OVER_BY = ["rare", "freq_rare"]
 
 
@@ -44,7 +44,7 @@ def configs() -> list[tuple[str, JobConfig]]:
 CONFIGS = configs()
 LATE = [
     (name, job(detector(name, by_field_name="host"), latency="20m"))
-    for name in ("count", "mean", "median", "distinct_count", "varp", "info_content", "time_of_day", "lat_long")
+    for name in ("count", "mean", "median", "distinct_count", "varp", "info_content", "lat_long")
 ] + [
     ("rare", job(detector("rare", by_field_name="host", over_field_name="user"), latency="20m")),
     ("over", job(detector("metric", over_field_name="host"), latency="20m")),

@@ -173,7 +173,7 @@ def test_a_forgotten_past_leaves_no_trace(fields: dict[str, Any]) -> None:
     texts["place"] = [f"{k % 7},{k % 5}" for k in range(n)]
     later = make_batch(START + 100 * DAY + np.arange(n) * 900, {"value": np.arange(n)}, texts)
     before = {name: [f"old-{text}" for text in column] for name, column in texts.items()} | {"place": texts["place"]}
-    config = job(fields, limit="64mb")
+    config = job(fields, span="3h")
     model, _ = run(config, make_batch(START + np.arange(n) * 900, {"value": np.arange(n)}, before))
     model.advance_time((START + 95 * DAY) * 1000)
     assert model.n_series == 0
