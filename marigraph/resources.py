@@ -6,8 +6,7 @@ clients filter by. Fields that do not apply are left out, never null.
 
 from typing import Any
 
-from domain.model import BucketInfluencer, BucketResult, InfluencerResult, RecordResult
-from domain.model.results import Cause
+from domain.model import BucketInfluencer, BucketResult, Cause, InfluencerResult, RecordResult
 
 RESERVED = frozenset(
     {
