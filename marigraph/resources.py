@@ -6,7 +6,7 @@ clients filter by. Fields that do not apply are left out, never null.
 
 from typing import Any
 
-from domain.model import BucketInfluencer, BucketResult, InfluencerResult, RecordResult
+from domain.model import BucketInfluencer, BucketResult, Cause, InfluencerResult, RecordResult
 
 RESERVED = frozenset(
     {
@@ -80,6 +80,7 @@ def record_resource(job_id: str, bucket: BucketResult, record: RecordResult) -> 
             "partition_field_value",
             record.partition_field_value,
         ),
+        ("over_field_name", record.over_field_name, "over_field_value", record.over_field_value),
     )
     extra: dict[str, list[str]] = {}
     for name_key, name, value_key, value in series:
@@ -89,8 +90,14 @@ def record_resource(job_id: str, bucket: BucketResult, record: RecordResult) -> 
             extra[name] = [value]
     resource["function"] = record.function
     resource["function_description"] = record.function_description
-    resource["typical"] = record.typical
-    resource["actual"] = record.actual
+    if record.causes:
+        resource["causes"] = [_cause(cause) for cause in record.causes]
+        by_values = {cause.by_field_value: None for cause in record.causes if cause.by_field_value is not None}
+        if by_values and record.causes[0].by_field_name is not None:
+            extra[record.causes[0].by_field_name] = list(by_values)
+    else:
+        resource["typical"] = record.typical
+        resource["actual"] = record.actual
     if record.field_name is not None:
         resource["field_name"] = record.field_name
     if record.influencers:
@@ -102,7 +109,29 @@ def record_resource(job_id: str, bucket: BucketResult, record: RecordResult) -> 
             for mention in record.influencers
         ]
         extra.update((mention.influencer_field_name, mention.influencer_field_values) for mention in record.influencers)
+    if record.geo_results is not None:
+        resource["geo_results"] = {
+            "actual_point": record.geo_results.actual_point,
+            "typical_point": record.geo_results.typical_point,
+        }
     resource.update((name, values) for name, values in extra.items() if name not in RESERVED)
+    return resource
+
+
+def _cause(cause: Cause) -> dict[str, Any]:
+    resource: dict[str, Any] = {"probability": cause.probability}
+    for kind in ("by", "partition"):
+        name, value = getattr(cause, f"{kind}_field_name"), getattr(cause, f"{kind}_field_value")
+        if name is not None and value is not None:
+            resource[f"{kind}_field_name"], resource[f"{kind}_field_value"] = name, value
+    resource["function"] = cause.function
+    resource["function_description"] = cause.function_description
+    resource["typical"] = cause.typical
+    resource["actual"] = cause.actual
+    if cause.field_name is not None:
+        resource["field_name"] = cause.field_name
+    resource["over_field_name"] = cause.over_field_name
+    resource["over_field_value"] = cause.over_field_value
     return resource
 
 

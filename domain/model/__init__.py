@@ -9,6 +9,8 @@ from domain.model.model import FOLD_VERSION, Model
 from domain.model.results import (
     BucketInfluencer,
     BucketResult,
+    Cause,
+    GeoResults,
     InfluencerMention,
     InfluencerResult,
     RecordResult,
@@ -20,7 +22,9 @@ __all__ = [
     "FOLD_VERSION",
     "BucketInfluencer",
     "BucketResult",
+    "Cause",
     "DamagedState",
+    "GeoResults",
     "InfluencerMention",
     "InfluencerResult",
     "Model",

@@ -5,6 +5,7 @@ does not depend on how its records were cut into batches: ``np.add.at`` adds seq
 otherwise (first values, capped lists) it is seen to here. ``values`` is asked for when the bucket closes.
 """
 
+import zlib
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
@@ -16,6 +17,13 @@ from domain.model.influences import FieldInfluence
 
 MEDIAN_VALUES_MAX = 4_000_000
 """Values kept for the medians of one detector and bucket; later ones of the bucket are ignored. Chosen: 64 MB."""
+
+CONTENT_BYTES_MAX = 16_000_000
+CONTENT_PAIRS_MAX = 1_000_000
+"""Bytes of distinct texts, and pairs of series and text, kept for the information content of one detector and bucket;
+later ones of the bucket are ignored. Chosen: 24 MB."""
+DEFLATE_LEVEL: Final = 6
+"""The usual one; part of what is measured."""
 
 Hashes = NDArray[np.uint64]
 
@@ -34,6 +42,10 @@ class Measured:
         For how many events each record stands, whole numbers; None: one each.
     hashes : ndarray of shape (n,), dtype=uint64 or None
         Of the measured text, for distinct counts.
+    longitudes : ndarray of shape (n,), dtype=float64 or None
+        Degrees, beside latitudes in ``x``.
+    content : ndarray of shape (n,), dtype=int64 and list of str, or None
+        Place of each record's text among the texts.
     influences : tuple of (ndarray of shape (n,), list of str)
         Per influencer field that is no term of the detector: codes of its values (-1: none), and the values.
     """
@@ -43,6 +55,8 @@ class Measured:
     weights: Floats | None = None
     hashes: Hashes | None = None
     influences: tuple[tuple[Ints, list[str]], ...] = ()
+    longitudes: Floats | None = None
+    content: tuple[Ints, list[str]] | None = None
 
 
 class Accumulator:
@@ -309,6 +323,148 @@ class MedianAccumulator(Accumulator):
         self._n_kept = self._parts[0][0].size
 
 
+class ContentAccumulator(Accumulator):
+    """Information contents: how long the distinct texts of a series are, deflated.
+
+    The texts of the bucket are kept once each, and per series which it had, in order of first appearance.
+    """
+
+    def __init__(self, n_slots: int = 0, n_influences: int = 0) -> None:
+        super().__init__(n_slots, n_influences)
+        self._texts: list[str] = []
+        self._place_of: dict[str, int] = {}
+        self._n_bytes = 0
+        self._pairs: Ints = np.empty(0, np.int64)
+        """Slot (upper half) and place of the text (lower half), in order of first appearance."""
+        self._sorted: Ints = np.empty(0, np.int64)
+
+    def add(self, records: Measured) -> None:
+        """Add records in order."""
+        super().add(records)
+        assert records.content is not None, "information content needs texts"
+        codes, texts = records.content
+        places = self._places(codes, texts)
+        kept = places >= 0
+        found, first = np.unique((records.slots[kept] << 32) | places[kept], return_index=True)
+        at: Ints = np.asarray(np.searchsorted(self._sorted, found))
+        known = at < self._sorted.size
+        known[known] = self._sorted[at[known]] == found[known]
+        found, first = found[~known], first[~known]
+        new = found[np.argsort(first, kind="stable")][: CONTENT_PAIRS_MAX - self._pairs.size]
+        if new.size:
+            self._pairs = np.concatenate([self._pairs, new])
+            self._sorted = np.sort(self._pairs)
+
+    def _places(self, codes: Ints, texts: list[str]) -> Ints:
+        """Translate codes of a batch into places among the texts kept; -1: there is no room."""
+        found, first = np.unique(codes, return_index=True)
+        translated = np.empty(int(found[-1]) + 1 if found.size else 0, np.int64)
+        for code in found[np.argsort(first, kind="stable")].tolist():
+            translated[code] = self._place(texts[code])
+        places: Ints = translated[codes]
+        return places
+
+    def _place(self, text: str) -> int:
+        place = self._place_of.get(text)
+        if place is not None:
+            return place
+        size = len(text.encode("utf-8", "surrogatepass"))
+        if self._n_bytes + size > CONTENT_BYTES_MAX:
+            return -1
+        self._n_bytes += size
+        self._texts.append(text)
+        place = self._place_of[text] = len(self._texts) - 1
+        return place
+
+    def value(self, name: str, selection: Selection) -> Floats:
+        """Return the information contents, in bytes."""
+        pairs = self._pairs[np.argsort(self._pairs >> 32, kind="stable")]
+        slots, places = pairs >> 32, pairs & 0xFFFFFFFF
+        wanted = np.arange(self.rows.shape[1])[selection]
+        starts = np.searchsorted(slots, wanted, "left").tolist()
+        stops = np.searchsorted(slots, wanted, "right").tolist()
+        lengths = [
+            _deflated_length("".join(self._texts[place] for place in places[start:stop].tolist()))
+            for start, stop in zip(starts, stops, strict=True)
+        ]
+        return np.array(lengths, np.float64)
+
+    def state(self, n_slots: int) -> Arrays:
+        """Return copies of all arrays."""
+        return {**super().state(n_slots), "pairs": self._pairs.copy()}
+
+    def texts(self) -> list[list[str]]:
+        """Return the values of each influencer field, then the texts kept."""
+        return [*super().texts(), list(self._texts)]
+
+    def load(self, arrays: Arrays, texts: list[list[str]]) -> None:
+        """Take over what ``state`` and ``texts`` returned."""
+        super().load(arrays, texts[:-1])
+        self._texts = list(texts[-1])
+        self._place_of = {text: place for place, text in enumerate(self._texts)}
+        self._n_bytes = sum(len(text.encode("utf-8", "surrogatepass")) for text in self._texts)
+        self._pairs = arrays["pairs"].astype(np.int64)
+        self._sorted = np.sort(self._pairs)
+
+
+class TimeAccumulator(Accumulator):
+    """Mean times of the records, from sums of distances to the first of the bucket, which cancel little."""
+
+    INITIAL = (0.0, 0.0, 0.0)  # count, first time, sum of distances
+
+    def add(self, records: Measured) -> None:
+        """Add records in order."""
+        slots, x = records.slots, _values(records)
+        is_new = self.rows[0, slots] == 0.0
+        if is_new.any():
+            self.rows[1, slots[is_new][::-1]] = x[is_new][::-1]  # of several the last stands: reversed, the first
+        super().add(records)
+        distance = x - self.rows[1, slots]
+        np.add.at(self.rows[2], slots, distance if records.weights is None else distance * records.weights)
+
+    def value(self, name: str, selection: Selection) -> Floats:
+        """Return the mean times, seconds since the epoch."""
+        means: Floats = self.rows[1, selection] + self.rows[2, selection] / self.rows[0, selection]
+        return means
+
+
+class PlaceAccumulator(Accumulator):
+    """Mean places, from sums of distances in degrees to the first place of the bucket, the short way round the globe.
+
+    So a place that is the only one comes out as it went in.
+    """
+
+    INITIAL = (0.0, 0.0, 0.0, 0.0, 0.0)  # count, first latitude and longitude, sums of distances
+
+    def add(self, records: Measured) -> None:
+        """Add records in order."""
+        slots, latitudes, longitudes = records.slots, _values(records), records.longitudes
+        assert longitudes is not None, "places need longitudes"
+        is_new = self.rows[0, slots] == 0.0
+        if is_new.any():
+            first = slots[is_new][::-1]
+            self.rows[1, first] = latitudes[is_new][::-1]
+            self.rows[2, first] = longitudes[is_new][::-1]
+        super().add(records)
+        for row, distance in ((3, latitudes - self.rows[1, slots]), (4, turned(longitudes - self.rows[2, slots]))):
+            np.add.at(self.rows[row], slots, distance if records.weights is None else distance * records.weights)
+
+    def value(self, name: str, selection: Selection) -> Floats:
+        """Return the mean latitudes and longitudes, shape (2, m)."""
+        count, latitude, longitude, north, east = self.rows[:, selection]
+        return np.stack([latitude + north / count, turned(longitude + east / count)])
+
+
+def turned(degrees: Floats) -> Floats:
+    """Return angles from -180 to 180; what lies there already is not touched.
+
+    >>> turned(np.array([-190.0, 180.0, 200.0])).tolist()
+    [170.0, 180.0, -160.0]
+    """
+    turns = (np.abs(degrees) > 180.0) * np.floor((degrees + 180.0) / 360.0)
+    return degrees - 360.0 * turns
+
+
 ACCUMULATORS: Final[dict[str, type[Accumulator]]] = {
     "count": Accumulator,
     "mean": MeanAccumulator,
@@ -319,6 +475,9 @@ ACCUMULATORS: Final[dict[str, type[Accumulator]]] = {
     "variance": VarianceAccumulator,
     "distinct": DistinctAccumulator,
     "median": MedianAccumulator,
+    "content": ContentAccumulator,
+    "time": TimeAccumulator,
+    "place": PlaceAccumulator,
 }
 
 
@@ -330,3 +489,8 @@ def _values(records: Measured) -> Floats:
 def _weighted(records: Measured) -> Floats:
     x = _values(records)
     return x if records.weights is None else x * records.weights
+
+
+def _deflated_length(text: str) -> int:
+    deflater = zlib.compressobj(DEFLATE_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return len(deflater.compress(text.encode("utf-8", "surrogatepass"))) + len(deflater.flush())

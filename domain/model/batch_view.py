@@ -48,17 +48,31 @@ class DetectorView:
         influencers: tuple[str, ...],
     ) -> None:
         columns = [batch.texts[name] for name in series.fields]
-        numbers = texts = None
-        if detector.field_name is not None:
-            measures_text = FUNCTIONS[detector.base_function].measures == "text"
-            numbers = None if measures_text else batch.numbers[detector.field_name]
-            texts = batch.texts[detector.field_name] if measures_text else None
+        measures = FUNCTIONS[detector.base_function].measures
+        numbers = texts = longitudes = None
+        if measures == "time":
+            numbers = batch.time_ms / 1000.0
+        elif measures == "number":
+            assert detector.field_name is not None
+            numbers = batch.numbers[detector.field_name]
+        elif measures is not None:
+            assert detector.field_name is not None
+            texts = batch.texts[detector.field_name]
+        if measures == "place":
+            assert texts is not None
+            numbers, longitudes = parse_places(texts)
         needed = [texts] if texts is not None else []
         self.at = _usable(accepted, numbers, needed if detector.use_null else [*needed, *columns])
         used = accepted[self.at]
         self._x = None if numbers is None else bounded(numbers[used])
         self._weights = None if weights is None else weights[self.at]
-        self._hashes = None if texts is None else hash_texts(texts.values)[texts.codes[used]]
+        self._longitudes = None if longitudes is None else longitudes[used]
+        self._hashes = self._content = None
+        self._content_texts: list[str] = []
+        if texts is not None and measures == "text":
+            self._hashes = hash_texts(texts.values)[texts.codes[used]]
+        elif texts is not None and measures == "content":
+            self._content, self._content_texts = texts.codes[used].astype(np.int64), texts.values
         explained = [batch.texts[name] for name in influencers]
         self._influences = [column.codes[used].astype(np.int64) for column in explained]
         self._influence_texts = [column.values for column in explained]
@@ -96,7 +110,8 @@ class DetectorView:
         mask : ndarray of shape (stop - start,), dtype=bool or None
             Which of them are wanted; None: all.
         """
-        columns = [_cut(column, start, stop) for column in (self._x, self._weights, self._hashes, *self._influences)]
+        own = (self._x, self._weights, self._hashes, self._longitudes, self._content)
+        columns = [_cut(column, start, stop) for column in (*own, *self._influences)]
         slots = self.slot_of_code[self.codes[start:stop]]
         if mask is not None:
             slots, columns = slots[mask], _masked(columns, mask)
@@ -104,9 +119,10 @@ class DetectorView:
         is_refused = not found.all()
         if is_refused:
             slots, columns = slots[found], _masked(columns, found)
-        x, weights, hashes, *codes = columns
+        x, weights, hashes, longitudes, content, *codes = columns
         influences = [(own, texts) for own, texts in zip(codes, self._influence_texts, strict=True) if own is not None]
-        return Measured(slots, x, weights, hashes, tuple(influences)), is_refused
+        kept = None if content is None else (content, self._content_texts)
+        return Measured(slots, x, weights, hashes, tuple(influences), longitudes, kept), is_refused
 
 
 def hash_texts(values: list[str]) -> Hashes:
@@ -117,6 +133,28 @@ def hash_texts(values: list[str]) -> Hashes:
     """
     digests = b"".join(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in values)
     return np.frombuffer(digests, "<u8").astype(np.uint64)
+
+
+def parse_places(column: TextColumn) -> tuple[Floats, Floats]:
+    """Read texts of the form ``latitude,longitude``, in degrees.
+
+    Returns
+    -------
+    latitudes, longitudes : ndarray of shape (n,)
+        NaN where a record has none, or one that is on no globe.
+    """
+    places = np.array([*map(_place, column.values), (np.nan, np.nan)])  # the last is what code -1 finds
+    return places[column.codes, 0], places[column.codes, 1]
+
+
+def _place(text: str) -> tuple[float, float]:
+    latitude, comma, longitude = text.partition(",")
+    try:
+        place = float(latitude), float(longitude) if comma else np.nan
+    except ValueError:
+        return np.nan, np.nan
+    is_valid = -90.0 <= place[0] <= 90.0 and -180.0 <= place[1] <= 180.0
+    return place if is_valid else (np.nan, np.nan)
 
 
 def _usable(accepted: Ints, numbers: Floats | None, texts: list[TextColumn]) -> Ints:
@@ -135,11 +173,12 @@ def _series_codes(columns: list[TextColumn], used: Ints) -> tuple[Ints, list[Nam
     if len(coded) == 1:
         codes, texts = coded[0]
         return codes, [(text,) for text in texts]
-    (outer, outer_texts), (inner, inner_texts) = coded
-    pairs, codes = np.unique(outer * len(inner_texts) + inner, return_inverse=True)
-    names: list[Name] = [
-        (outer_texts[pair // len(inner_texts)], inner_texts[pair % len(inner_texts)]) for pair in pairs.tolist()
-    ]
+    codes, texts = coded[0]
+    names: list[Name] = [(text,) for text in texts]
+    for inner, inner_texts in coded[1:]:
+        pairs, codes = np.unique(codes * len(inner_texts) + inner, return_inverse=True)
+        split = [divmod(pair, len(inner_texts)) for pair in pairs.tolist()]
+        names = [(*names[outer], inner_texts[place]) for outer, place in split]
     return codes.astype(np.int64), names
 
 

@@ -4,18 +4,26 @@ A bucket's accumulator goes in, what was unusual comes out. Slots without record
 which silence means zero.
 """
 
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any, Final, Protocol
 
+import msgspec
 import numpy as np
 
 from domain.config.detector import Detector
 from domain.model.accumulators import ACCUMULATORS, Accumulator
+from domain.model.activity import SERIES, Activity
 from domain.model.arrays import Arrays, Floats, Ints, Selection
+from domain.model.causes import Causes
 from domain.model.feature_model import BYTES_PER_SERIES, PEAK, PEAK_TIME, Candidates, FeatureModel
-from domain.model.functions import FUNCTIONS
+from domain.model.functions import FUNCTIONS, Feature
+from domain.model.groups import Groups
 from domain.model.normalizer import Calibration, ceiling, faded, severity
-from domain.model.series import SeriesTable
+from domain.model.places_model import PlaceCandidates, PlacesModel
+from domain.model.results import GeoResults, RecordResult
+from domain.model.series import Name, SeriesTable, name_cost
+from domain.model.times_model import DAY_SECONDS, WEEK_SECONDS, TimesModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,8 @@ class Findings:
         From 0 to 100.
     accumulator : Accumulator or None
         What they were found in.
+    causes : Causes or None
+        Of members of a population: at which attributes they were unusual.
     """
 
     detector_index: int
@@ -41,6 +51,7 @@ class Findings:
     exponents: Floats
     scores: Floats
     accumulator: Accumulator | None
+    causes: Causes | None = None
 
     def explaining(self, place: int, slot: int) -> list[str]:
         """Return the values of an influencer field (by place among the detector's) that explain a series."""
@@ -53,6 +64,43 @@ class Findings:
 _NONE: Final = np.empty(0)
 
 
+class Judge(Protocol):
+    """What judges and learns one feature of all series: see ``feature_model.py`` for what each method does."""
+
+    feature: Feature
+
+    def reserve(self, n_slots: int) -> None: ...  # noqa: D102
+    def judge(self, selection: Selection, x: Floats, time_seconds: float) -> Any: ...  # noqa: D102
+    def candidates(self, judged: Any, *, grows_on: bool = False) -> Candidates: ...  # noqa: D102
+    def learn(self, judged: Any) -> None: ...  # noqa: D102
+    def forget(self, slots: Ints) -> None: ...  # noqa: D102
+    def state(self, n_slots: int) -> Arrays: ...  # noqa: D102
+    def load(self, arrays: Arrays) -> None: ...  # noqa: D102
+
+
+def make_judge(feature: Feature, detector: Detector, bucket_span_seconds: int) -> Judge:
+    """Return an empty model of one feature."""
+    model = FUNCTIONS[detector.base_function].model
+    if model == "times":
+        return TimesModel(feature, WEEK_SECONDS if feature.description == "time_of_week" else DAY_SECONDS)
+    if model == "places":
+        return PlacesModel(feature)
+    return FeatureModel(feature, detector.side, bucket_span_seconds)
+
+
+def bytes_per_series(judge: Judge) -> int:
+    """Return what the state of a series takes."""
+    return judge.bytes_per_series if isinstance(judge, TimesModel | PlacesModel) else BYTES_PER_SERIES
+
+
+def peaks_of(judge: Judge) -> Floats:
+    """Return a view of the most unusual exponents so far and their times, shape (2, capacity)."""
+    if isinstance(judge, FeatureModel):
+        return judge.rows[PEAK : PEAK_TIME + 1]
+    assert isinstance(judge, TimesModel | PlacesModel)
+    return judge.peaks
+
+
 class DetectorModel:
     """Everything learnt for one detector.
 
@@ -61,9 +109,14 @@ class DetectorModel:
     series : SeriesTable
     influencers : tuple of str
         Influencer fields that do not tell its series apart.
-    features : list of FeatureModel
+    features : list of Judge
     calibrations : list of Calibration
         One per feature, over all series.
+    groups : dict of str to Groups
+        Of kinds of detectors that need them: ``attributes`` (by value and partition), ``members`` (over value and
+        partition), ``scopes`` (partition, of attributes).
+    group_bytes : dict of str to int
+        What the state of a group takes, its name left out.
     """
 
     def __init__(
@@ -71,18 +124,48 @@ class DetectorModel:
     ) -> None:
         self.detector = detector
         self.traits = FUNCTIONS[detector.base_function]
-        terms = (detector.partition_field_name, detector.by_field_name)
+        terms = (detector.partition_field_name, detector.by_field_name, detector.over_field_name)
         self.series = SeriesTable(tuple(name for name in terms if name is not None))
         self.influencers = tuple(name for name in influencers if name not in self.series.fields)
-        self.features = [FeatureModel(feature, detector.side, bucket_span_seconds) for feature in self.traits.features]
+        self.features: list[Judge] = [
+            make_judge(feature, detector, bucket_span_seconds) for feature in self.traits.features
+        ]
         self.calibrations = [Calibration(bucket_span_seconds) for _ in self.features]
-        open_bytes = 8 * len(ACCUMULATORS[self.traits.accumulator].INITIAL) * n_open_max
-        self.bytes_per_series = BYTES_PER_SERIES * len(self.features) + open_bytes
+        self.open_bytes = 8 * len(ACCUMULATORS[self.traits.accumulator].INITIAL) * n_open_max
+        self.bytes_per_series = sum(map(bytes_per_series, self.features)) + self.open_bytes
+        self.groups: dict[str, Groups] = {}
+        self.group_bytes: dict[str, int] = {}
+        self.activity = Activity(detector)
 
     @property
     def memory_bytes(self) -> int:
         """Bytes of all series, by count; the arrays are up to twice that, while they grow."""
-        return self.series.n_series * self.bytes_per_series + self.series.name_bytes
+        of_groups = sum(
+            groups.table.n_series * self.group_bytes[key] + groups.table.name_bytes
+            for key, groups in self.groups.items()
+        )
+        return self.series.n_series * self.bytes_per_series + self.series.name_bytes + of_groups
+
+    def cost_of(self, name: Name) -> int:
+        """Return the bytes that a new series will take, with the groups that it is the first of."""
+        of_groups = sum(
+            self.group_bytes[key] + name_cost(groups.name_of(name))
+            for key, groups in self.groups.items()
+            if groups.is_new(name)
+        )
+        return self.bytes_per_series + name_cost(name) + of_groups
+
+    def create(self, name: Name, bucket_start: int) -> int:
+        """Give a new series a slot, and a place in its groups."""
+        slot = self.series.create(name, bucket_start)
+        for key, groups in self.groups.items():
+            groups.put(self._grouped(key, slot), name, bucket_start)
+        return slot
+
+    def _grouped(self, key: str, slot: int) -> int:
+        """Return the slot of what a kind of groups holds: series, or the attribute of a series."""
+        is_of_attribute = key == "scopes" and "attributes" in self.groups
+        return int(self.groups["attributes"].of_slot[slot]) if is_of_attribute else slot
 
     def accumulator(self) -> Accumulator:
         """Return an empty accumulator for a new bucket."""
@@ -109,15 +192,22 @@ class DetectorModel:
         if not isinstance(selection, slice) and selection.size == 0:
             return []
         middle = bucket_start + 0.5 * bucket_span
-        return [
+        findings = [
             self._find(index, accumulator, selection, middle, is_interim=is_interim)
             for index in range(len(self.features))
         ]
+        if not is_interim and self.activity.is_wanted:
+            self.activity.learn(accumulator, self.groups, n_slots)
+        return findings
 
     def see(self, accumulator: Accumulator | None, bucket_start: int) -> None:
         """Note which series had records in a bucket that closes."""
         if accumulator is not None:
-            self.series.see(accumulator.present(), bucket_start)
+            present = accumulator.present()
+            self.series.see(present, bucket_start)
+            for key, groups in self.groups.items():
+                is_of_attribute = key == "scopes" and "attributes" in self.groups
+                groups.see(self.groups["attributes"].of_slot[present] if is_of_attribute else present, bucket_start)
 
     def _judged(self, accumulator: Accumulator | None) -> Selection:
         n_slots = self.series.n_slots
@@ -131,40 +221,99 @@ class DetectorModel:
     def _find(
         self, index: int, accumulator: Accumulator | None, selection: Selection, middle: float, *, is_interim: bool
     ) -> Findings:
-        model, calibration = self.features[index], self.calibrations[index]
+        model = self.features[index]
         model.reserve(self.series.n_slots)
         if accumulator is None:
             x = np.zeros(selection.stop if isinstance(selection, slice) else selection.size)
         else:
             x = accumulator.value(model.feature.description, selection)
         judged = model.judge(selection, x, middle)
-        found = model.candidates(judged, grows_on=is_interim)
-        if found.slots.size == 0:
-            if not is_interim:
-                model.learn(judged)
-                calibration.learn_usual(found.n_judged)
-            return Findings(self.detector.detector_index, index, found, _NONE, _NONE, accumulator)
-        uncalibrated = -np.log(found.probability)
-        exponents = calibration.calibrate(uncalibrated)
-        rows = model.rows
-        peaks = faded(rows[PEAK, found.slots], middle - rows[PEAK_TIME, found.slots])
-        scores = np.minimum(severity(exponents), ceiling(exponents, peaks))
+        found = self.without_frequent(model.candidates(judged, grows_on=is_interim))
         if not is_interim:
             model.learn(judged)
+        return self.score(index, found, accumulator, peaks_of(model), middle, is_interim=is_interim)
+
+    def score(
+        self,
+        index: int,
+        found: Candidates,
+        accumulator: Accumulator | None,
+        peaks: Floats,
+        middle: float,
+        *,
+        is_interim: bool,
+        peak_slots: Ints | None = None,
+        causes: Causes | None = None,
+    ) -> Findings:
+        """Calibrate what was found and give it scores; unless it is interim, learn from it.
+
+        Parameters
+        ----------
+        peaks : ndarray of shape (2, capacity)
+            Most unusual exponents so far and their times; changed in place.
+        middle : float
+            Middle of the bucket, epoch seconds.
+        peak_slots : ndarray of shape (k,) or None
+            Whose peak is to be compared with; None: each slot's own.
+        """
+        calibration, detector_index = self.calibrations[index], self.detector.detector_index
+        if found.slots.size == 0:
+            if not is_interim:
+                calibration.learn_usual(found.n_judged)
+            return Findings(detector_index, index, found, _NONE, _NONE, accumulator)
+        at = found.slots if peak_slots is None else peak_slots
+        uncalibrated = -np.log(found.probability)
+        exponents = calibration.calibrate(uncalibrated)
+        earlier = faded(peaks[0, at], middle - peaks[1, at])
+        scores = np.minimum(severity(exponents), ceiling(exponents, earlier))
+        if not is_interim:
             calibration.learn(uncalibrated, found.n_judged)
-            higher = exponents > peaks
-            rows[PEAK, found.slots[higher]] = exponents[higher]
-            rows[PEAK_TIME, found.slots[higher]] = middle
-        return Findings(self.detector.detector_index, index, found, exponents, scores, accumulator)
+            higher = np.flatnonzero(exponents > earlier)
+            if peak_slots is not None:  # of several at one place the last stands, which is then the highest
+                higher = higher[np.argsort(exponents[higher], kind="stable")]
+            peaks[0, at[higher]] = exponents[higher]
+            peaks[1, at[higher]] = middle
+        return Findings(detector_index, index, found, exponents, scores, accumulator, causes)
+
+    def without_frequent(self, found: Candidates) -> Candidates:
+        """Leave out what is of values that the detector is to take as too frequent."""
+        if not self.activity.is_wanted or found.slots.size == 0:
+            return found
+        kept = ~self.activity.is_frequent(found.slots, self.groups)
+        arrays = {
+            item.name: getattr(found, item.name)[kept]
+            for item in fields(found)
+            if isinstance(getattr(found, item.name), np.ndarray)
+        }
+        return replace(found, **arrays)
+
+    def complete(self, record: RecordResult, finding: Findings, k: int) -> RecordResult:
+        """Return the record of a finding's place ``k`` with what only this kind of detector knows."""
+        found = finding.candidates
+        if finding.causes is not None:
+            return finding.causes.complete(record, k, self.detector, self.series)
+        if not isinstance(found, PlaceCandidates):
+            return record
+        actual = [float(found.actual[k]), float(found.actual_longitudes[k])]
+        typical = [float(found.typical[k]), float(found.typical_longitudes[k])]
+        geo = GeoResults(actual_point=_point(actual), typical_point=_point(typical))
+        return msgspec.structs.replace(record, actual=actual, typical=typical, geo_results=geo)
 
     def prune(self, before: int) -> int:
-        """Drop series silent since before a time (epoch seconds); return how many."""
-        return self.series.prune(before, self._forget)
+        """Drop series silent since before a time (epoch seconds), then groups left empty; return how many series."""
+        n_pruned = self.series.prune(before, self._forget)
+        for key, groups in self.groups.items():
+            groups.table.prune(before, partial(self._forget_groups, key))
+        return n_pruned
 
     def _forget(self, slots: Ints) -> None:
         for model in self.features:
             model.reserve(self.series.n_slots)
             model.forget(slots)
+        self.activity.forget(SERIES, slots, self.groups)
+
+    def _forget_groups(self, key: str, slots: Ints) -> None:
+        self.activity.forget(key, slots, self.groups)
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Return copies of all arrays, and the rest."""
@@ -173,13 +322,35 @@ class DetectorModel:
             for key, array in model.state(self.series.n_slots).items():
                 arrays[f"f{index}.{key}"] = array
         meta["calibrations"] = [calibration.state() for calibration in self.calibrations]
+        for key, groups in self.groups.items():
+            own, meta[key] = groups.state(self._n_grouped(key))
+            arrays.update({f"{key}.{name}": array for name, array in own.items()})
+        if self.activity.is_wanted:
+            own, meta["activity"] = self.activity.state()
+            arrays.update({f"activity.{name}": array for name, array in own.items()})
         return arrays, meta
+
+    def _n_grouped(self, key: str) -> int:
+        is_of_attribute = key == "scopes" and "attributes" in self.groups
+        return self.groups["attributes"].n_slots if is_of_attribute else self.series.n_slots
 
     def load(self, arrays: Arrays, meta: dict[str, Any]) -> None:
         """Take over what ``state`` returned."""
         self.series.load(arrays, meta)
         for index, model in enumerate(self.features):
-            prefix = f"f{index}."
-            model.load({key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)})
+            model.load(under(arrays, f"f{index}."))
         for calibration, state in zip(self.calibrations, meta["calibrations"], strict=True):
             calibration.load(state)
+        for key, groups in self.groups.items():
+            groups.load(under(arrays, f"{key}."), meta[key])
+        if self.activity.is_wanted:
+            self.activity.load(under(arrays, "activity."), meta["activity"])
+
+
+def under(arrays: Arrays, prefix: str) -> Arrays:
+    """Return the arrays whose names start with a prefix, without it."""
+    return {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
+
+
+def _point(place: list[float]) -> str:
+    return ",".join(map(repr, place))

@@ -48,14 +48,18 @@ class FunctionTraits:
     features : tuple of Feature
     has_zeros : bool
         A bucket without records of the series counts as the value 0; otherwise it says nothing.
-    measures : {'number', 'text', None}
-        What the measured field is; None: there is none.
+    measures : {'number', 'text', 'content', 'place', 'time', None}
+        What is measured of a record: its field as a number, as a text to count, as a text to keep, or as a latitude
+        and longitude; the record's own time; None: nothing.
+    model : {'values', 'times', 'places', 'rare'}
+        What judges the values: see ``feature_model.py``, ``times_model.py``, ``places_model.py``, ``rare_model.py``.
     """
 
     accumulator: str
     features: tuple[Feature, ...]
     has_zeros: bool = False
-    measures: Literal["number", "text"] | None = "number"
+    measures: Literal["number", "text", "content", "place", "time"] | None = "number"
+    model: Literal["values", "times", "places", "rare"] = "values"
 
 
 def _count(description: str) -> Feature:
@@ -74,27 +78,27 @@ FUNCTIONS: Final[dict[str, FunctionTraits]] = {
     "median": FunctionTraits("median", (Feature("median"),)),
     "varp": FunctionTraits("variance", (Feature("varp", is_non_negative=True),)),
     "metric": FunctionTraits("metric", (Feature("mean"), Feature("min", "low"), Feature("max", "high"))),
+    "info_content": FunctionTraits(
+        "content", (Feature("info_content", is_non_negative=True, is_additive=True),), measures="content"
+    ),
+    "time_of_day": FunctionTraits("time", (Feature("time_of_day"),), measures="time", model="times"),
+    "time_of_week": FunctionTraits("time", (Feature("time_of_week"),), measures="time", model="times"),
+    "rare": FunctionTraits("count", (Feature("rare"),), measures=None, model="rare"),
+    "freq_rare": FunctionTraits("count", (Feature("freq_rare"),), measures=None, model="rare"),
+    "lat_long": FunctionTraits("place", (Feature("lat_long"),), measures="place", model="places"),
 }
 """By base function. ``min`` looks for values that are too low and ``max`` for values that are too high, since the
 other direction is no extreme."""
 
 
 def check_supported(config: JobConfig) -> None:
-    """Refuse a job with a detector that this engine cannot run yet.
+    """Refuse a job with a setting that this engine cannot follow yet.
 
     Raises
     ------
     Unsupported
-        Names the first such detector and what is missing.
+        Names the setting.
     """
-    for detector in config.detectors:
-        name = f"detector [{detector.detector_index}] '{detector.detector_description}'"
-        if detector.base_function not in FUNCTIONS:
-            reason = f"{name}: the function '{detector.function}' is not supported by this version's engine"
-            raise Unsupported(reason)
-        if detector.over_field_name is not None:
-            reason = f"{name}: over_field_name (population analysis) is not supported by this version's engine"
-            raise Unsupported(reason)
     per_partition = config.analysis_config.per_partition_categorization
     if per_partition is not None and per_partition.enabled:
         reason = "per_partition_categorization is not supported by this version's engine"

@@ -20,18 +20,17 @@ from domain.data_counts import accept_mask
 from domain.model.arrays import Arrays, Bools, Floats, Ints
 from domain.model.batch_view import REFUSED, DetectorView
 from domain.model.buckets import OpenBucket
-from domain.model.detector_model import DetectorModel
+from domain.model.detectors import make_detector_model
 from domain.model.functions import check_supported
 from domain.model.memory import BASE_BYTES, Memory
 from domain.model.messages import Messages
 from domain.model.results import BucketResult
 from domain.model.scoring import BucketScorer
-from domain.model.series import name_cost
 from domain.model.size_stats import size_stats
 from domain.model.timeline import EMPTY_BUCKETS_MAX, Timeline
 from domain.records import RecordBatch
 
-FOLD_VERSION: Final = "1"
+FOLD_VERSION: Final = "2"
 """Names the code that folds and the format of its state. Raise it with every change of either."""
 
 PRUNE_WINDOW_SECONDS: Final = 30 * 86_400
@@ -54,7 +53,7 @@ class Model:
         self._timeline = Timeline(config.bucket_span_seconds, config.latency_seconds)
         n_open = self._timeline.n_open_max
         self._detectors = [
-            DetectorModel(detector, config.influencers, config.bucket_span_seconds, n_open)
+            make_detector_model(detector, config.influencers, config.bucket_span_seconds, n_open)
             for detector in config.detectors
         ]
         self._memory = Memory(config.model_memory_limit_bytes)
@@ -199,9 +198,9 @@ class Model:
         for place, index, code in wanted:
             view, model = parts[index][0], self._detectors[index]
             name = view.names[code]
-            if self._memory.reserve(model.bytes_per_series + name_cost(name)):
+            if self._memory.reserve(model.cost_of(name)):
                 bucket = self._timeline.floor(int(seconds[place]))
-                view.slot_of_code[code] = model.series.create(name, bucket)
+                view.slot_of_code[code] = model.create(name, bucket)
             else:
                 view.slot_of_code[code] = REFUSED
 

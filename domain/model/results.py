@@ -13,8 +13,36 @@ class InfluencerMention(msgspec.Struct, frozen=True):
     influencer_field_values: list[str]
 
 
+class Cause(msgspec.Struct, frozen=True):
+    """What a member of a population was unusual at. Fields that do not apply are None."""
+
+    probability: float
+    function: str
+    function_description: str
+    typical: list[float]
+    actual: list[float]
+    field_name: str | None = None
+    by_field_name: str | None = None
+    by_field_value: str | None = None
+    over_field_name: str | None = None
+    over_field_value: str | None = None
+    partition_field_name: str | None = None
+    partition_field_value: str | None = None
+
+
+class GeoResults(msgspec.Struct, frozen=True):
+    """The places of a record, each as ``latitude,longitude``."""
+
+    actual_point: str
+    typical_point: str
+
+
 class RecordResult(msgspec.Struct, frozen=True):
-    """One series, unusual in one bucket. Fields that do not apply are None."""
+    """One series, unusual in one bucket. Fields that do not apply are None.
+
+    For a member of a population, ``typical`` and ``actual`` are empty: they are in its ``causes``, at most 10, the
+    least probable first.
+    """
 
     detector_index: int
     function: str
@@ -31,6 +59,10 @@ class RecordResult(msgspec.Struct, frozen=True):
     partition_field_value: str | None = None
     multi_bucket_impact: float = 0.0
     influencers: list[InfluencerMention] = msgspec.field(default_factory=list)
+    geo_results: GeoResults | None = None
+    over_field_name: str | None = None
+    over_field_value: str | None = None
+    causes: list[Cause] = msgspec.field(default_factory=list)
 
 
 class BucketInfluencer(msgspec.Struct, frozen=True):

@@ -164,7 +164,7 @@ def _record(detector: DetectorModel, finding: Findings, k: int, influencer_field
         partition_field_value=terms.get(config.partition_field_name or ""),
         influencers=_mentions(detector, finding, slot, influencer_fields),
     )
-    return Found(float(finding.exponents[k]), record)
+    return Found(float(finding.exponents[k]), detector.complete(record, finding, k))
 
 
 def _mentions(
@@ -183,7 +183,7 @@ def _mentions(
     return mentions
 
 
-def _most_unusual_first(found: Found) -> tuple[float, float, int, str, str, str]:
+def _most_unusual_first(found: Found) -> tuple[float, float, int, str, str, str, str]:
     record = found.record
     return (
         -record.record_score,
@@ -192,4 +192,5 @@ def _most_unusual_first(found: Found) -> tuple[float, float, int, str, str, str]
         record.function_description,
         record.partition_field_value or "",
         record.by_field_value or "",
+        record.over_field_value or "",
     )

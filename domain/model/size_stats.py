@@ -14,12 +14,14 @@ def size_stats(
 
     ``log_time`` is the time of the latest record, ``timestamp`` the start of the latest bucket with a result.
     """
-    by = partitions = 0
+    by = over = partitions = 0
     for model in detectors:
         values = [set(column) for column in zip(*model.series.slot_of, strict=True)] if model.series.fields else []
         for name, distinct in zip(model.series.fields, values, strict=False):
             if name == model.detector.by_field_name:
                 by += len(distinct)
+            elif name == model.detector.over_field_name:
+                over += len(distinct)
             else:
                 partitions += len(distinct)
     stats: dict[str, Any] = {
@@ -29,7 +31,7 @@ def size_stats(
         "model_bytes_exceeded": 0,
         "model_bytes_memory_limit": memory.limit,
         "total_by_field_count": by,
-        "total_over_field_count": 0,
+        "total_over_field_count": over,
         "total_partition_field_count": partitions,
         "bucket_allocation_failures_count": memory.refused_bucket_count,
         "memory_status": memory.status,

@@ -266,7 +266,8 @@ def _series(record: dict[str, Any]) -> str:
 
 
 def _first(record: dict[str, Any], name: str) -> float | None:
-    values = record.get(name)
+    """Return the first actual or typical value; of a member of a population, that of its first cause."""
+    values = record.get(name) or next((cause[name] for cause in record.get("causes", ())), None)
     return float(values[0]) if values else None
 
 

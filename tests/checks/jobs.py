@@ -16,13 +16,25 @@ START = 1_700_006_400  # 2023-11-15 00:00 UTC, a multiple of every span in use
 
 PLAIN = ["count", "non_zero_count"]
 OF_NUMBERS = ["mean", "min", "max", "sum", "non_null_sum", "metric", "median", "varp"]
-OF_TEXTS = ["distinct_count"]
+OF_TEXTS = ["distinct_count", "info_content"]
+OF_TIMES = ["time_of_day", "time_of_week"]
+OF_PLACES = ["lat_long"]
+RARE = ["rare", "freq_rare"]
 SIDED = [
     prefix + name
-    for name in ("count", "non_zero_count", "distinct_count", "mean", "median", "sum", "non_null_sum", "varp")
+    for name in (
+        "count",
+        "non_zero_count",
+        "distinct_count",
+        "mean",
+        "median",
+        "sum",
+        "non_null_sum",
+        "varp",
+    )
     for prefix in ("high_", "low_")
 ]
-ALL_FUNCTIONS = PLAIN + OF_NUMBERS + OF_TEXTS + SIDED + ["avg"]
+ALL_FUNCTIONS = PLAIN + OF_NUMBERS + OF_TEXTS + OF_TIMES + OF_PLACES + SIDED + ["avg"]
 
 
 def job(*detectors: dict[str, Any], span: str = "15m", limit: str = "64mb", **analysis: Any) -> JobConfig:
@@ -39,7 +51,9 @@ def detector(function: str, **fields: Any) -> dict[str, Any]:
     base = function.removeprefix("high_").removeprefix("low_")
     if base in OF_TEXTS:
         fields = {"field_name": "user", **fields}
-    elif base not in PLAIN:
+    elif base in OF_PLACES:
+        fields = {"field_name": "place", **fields}
+    elif base not in PLAIN + OF_TIMES + RARE:
         fields = {"field_name": "value", **fields}
     return {"function": function, **fields}
 
@@ -76,6 +90,7 @@ def records(n_buckets: int = 60, n_series: int = 5, seed: int = 1, jitter_second
     user = rng.integers(0, np.where(bucket == n_buckets - 5, 40, 4))
     if jitter_seconds:
         seconds = seconds + rng.integers(0, jitter_seconds, seconds.size)
+    place = list(zip(series.tolist(), user.tolist(), strict=True))
     regions = ["", "north", "south", "north", "south"]
     return make_batch(
         seconds,
@@ -84,6 +99,7 @@ def records(n_buckets: int = 60, n_series: int = 5, seed: int = 1, jitter_second
             "host": [f"host-{k}" for k in series],
             "region": [regions[k % len(regions)] for k in series],
             "user": [f"user-{k}" for k in user],
+            "place": [f"{48 + user_ / 8},{179.5 + series_ / 4 - 360 * (series_ > 1)}" for series_, user_ in place],
         },
     )
 

@@ -61,7 +61,11 @@ def test_sparse_random_counts_are_nothing_unusual(mean: float) -> None:
 def test_constant_series_are_silent(function: str) -> None:
     seconds = START + np.arange(0, 300 * SPAN, SPAN // 3)
     n = seconds.size
-    batch = make_batch(seconds, {"value": np.full(n, 7.25)}, {"host": ["a"] * n, "user": ["u"] * n})
+    batch = make_batch(
+        seconds,
+        {"value": np.full(n, 7.25)},
+        {name: [name[0]] * n for name in ("host", "user")} | {"place": ["1.5,2"] * n},
+    )
     _, results = run(job(detector(function, by_field_name="host")), batch)
     assert scored(results) == []
 
@@ -152,10 +156,13 @@ def test_absurd_values_leave_finite_results_and_a_working_model() -> None:
     values[100] = [1e308, -1e308]
     values[150:160] = [1.7e308, 5e-324]
     values[200] = [-1e300, 1e300]
-    config = job(*(detector(function, by_field_name="host") for function in OF_NUMBERS))
+    alone = [detector(function, by_field_name="host") for function in OF_NUMBERS]
+    config = job(*alone, *(detector(function, over_field_name="host") for function in ("metric", "sum", "varp")))
     model, results = run(config, grid(values))
     for _, record in scored(results):
-        assert np.isfinite([*record.typical, *record.actual, record.probability, record.record_score]).all()
+        of_causes = [value for cause in record.causes for value in (*cause.typical, *cause.actual, cause.probability)]
+        of_record = [*record.typical, *record.actual, record.probability, record.record_score]
+        assert np.isfinite(of_record + of_causes).all()
     for name, array in model.state()[0].items():
         if not name.startswith("o"):
             assert np.isfinite(array).all(), name

@@ -16,10 +16,24 @@ JITTERED = records(jitter_seconds=1000)
 ORDERED = records()
 
 
+OVER = ["mean", "time_of_day", "lat_long"]
+OVER_BY = ["rare", "freq_rare"]
+
+
 def configs() -> list[tuple[str, JobConfig]]:
     found = [(name, job(detector(name, by_field_name="host"))) for name in ALL_FUNCTIONS]
+    by_host, more = {"by_field_name": "host"}, {"influencers": ["host", "region"]}
+    split = {"by_field_name": "user", "partition_field_name": "host"}
     both = {"by_field_name": "host", "partition_field_name": "region"}
     found += [(f"{name}-split", job(detector(name, **both, use_null=True))) for name in ("count", "metric", "median")]
+    found += [(f"{name}-over", job(detector(name, over_field_name="host"))) for name in OVER]
+    found += [(f"{name}-by-over", job(detector(name, over_field_name="user", **by_host), **more)) for name in OVER_BY]
+    found += [("rare", job(detector("rare", by_field_name="user"))), ("rare-split", job(detector("rare", **split)))]
+    found += [
+        (f"{name}-without-{kind}", job(detector(name, exclude_frequent=kind, **by_host, over_field_name="user")))
+        for name, kind in (("mean", "by"), ("rare", "over"))
+    ]
+    found.append(("count-without-frequent", job(detector("count", by_field_name="user", exclude_frequent="by"))))
     two = (detector("mean", by_field_name="host"), detector("high_count", partition_field_name="region"))
     influencers = ["host", "user"]
     found.append(("two", job(*two, detector("distinct_count"), influencers=influencers)))
@@ -30,7 +44,10 @@ def configs() -> list[tuple[str, JobConfig]]:
 CONFIGS = configs()
 LATE = [
     (name, job(detector(name, by_field_name="host"), latency="20m"))
-    for name in ("count", "mean", "median", "distinct_count", "varp")
+    for name in ("count", "mean", "median", "distinct_count", "varp", "info_content", "lat_long")
+] + [
+    ("rare", job(detector("rare", by_field_name="host", over_field_name="user"), latency="20m")),
+    ("over", job(detector("metric", over_field_name="host"), latency="20m")),
 ]
 every_function = pytest.mark.parametrize("config", [c for _, c in CONFIGS], ids=[n for n, _ in CONFIGS])
 every_job = pytest.mark.parametrize(
@@ -119,7 +136,7 @@ def test_the_order_of_series_is_irrelevant(config: JobConfig) -> None:
     assert run(config, moved)[1] == run(config, still)[1]
 
 
-BY_HOST = [item for item in CONFIGS if item[0] not in ("two", "weighted") and "split" not in item[0]]
+BY_HOST = [item for item in CONFIGS if item[0] in ALL_FUNCTIONS]
 
 
 @pytest.mark.parametrize("config", [c for _, c in BY_HOST], ids=[n for n, _ in BY_HOST])

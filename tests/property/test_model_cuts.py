@@ -25,6 +25,14 @@ configs = st.sampled_from(
         job(detector("metric", by_field_name="host"), detector("count"), span="600s", influencers=["user"]),
         job(detector("varp", by_field_name="host", use_null=True), span="600s", latency="1000s"),
         job(detector("median"), detector("distinct_count", partition_field_name="host"), span="60s", latency="90s"),
+        job(detector("info_content", by_field_name="host"), detector("time_of_day"), span="600s", latency="700s"),
+        job(detector("lat_long", over_field_name="host"), detector("rare", by_field_name="user"), span="600s"),
+        job(
+            detector("metric", over_field_name="host", by_field_name="user", exclude_frequent="all"),
+            detector("freq_rare", over_field_name="host", by_field_name="user"),
+            span="600s",
+            influencers=["host"],
+        ),
         job(detector("sum", by_field_name="host"), span="1h", summary_count_field_name="events", influencers=["user"]),
     ]
 )
@@ -38,7 +46,9 @@ def test_no_cut_and_no_snapshot_changes_a_bit(rows, config, edges) -> None:  # t
         value = np.array(columns[1], np.float64)
     value[~np.isfinite(value)] = np.nan
     batch = make_batch(
-        columns[0], {"value": value, "events": columns[4]}, {"host": list(columns[2]), "user": list(columns[3])}
+        columns[0],
+        {"value": value, "events": columns[4]},
+        {"host": list(columns[2]), "user": list(columns[3]), "place": [f"{k % 9},{k}" for k in columns[4]]},
     )
     model, results = run(config, batch)
     other, others = Model(config), []

@@ -208,15 +208,8 @@ def test_summary_counts_weigh_records() -> None:
     assert [result.event_count for result in run(config, batch)[1]] == [3]
 
 
-@pytest.mark.parametrize(
-    ("fields", "names"),
-    [
-        ({"function": "rare", "by_field_name": "host"}, "rare"),
-        ({"function": "count", "over_field_name": "host"}, "over_field_name"),
-        ({"function": "time_of_day"}, "time_of_day"),
-        ({"function": "info_content", "field_name": "user"}, "info_content"),
-    ],
-)
-def test_what_the_engine_cannot_do_is_refused_by_name(fields: dict[str, str], names: str) -> None:
-    with pytest.raises(Unsupported, match=rf"detector \[1\].*{names}"):
-        check_supported(job(detector("count"), fields))
+def test_what_the_engine_cannot_do_is_refused_by_name() -> None:
+    fields = {"function": "count", "by_field_name": "mlcategory", "partition_field_name": "host"}
+    setting = {"categorization_field_name": "message", "per_partition_categorization": {"enabled": True}}
+    with pytest.raises(Unsupported, match="per_partition_categorization is not supported"):
+        check_supported(job(fields, **setting))

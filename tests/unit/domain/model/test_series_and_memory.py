@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 
 from domain.model import Model, decode_state, empty_size_stats, encode_state
 from domain.model.memory import BASE_BYTES, Memory
@@ -124,3 +127,81 @@ def test_empty_size_stats_have_the_same_fields_as_those_of_a_model() -> None:
     model, _ = run(job(detector("count")), make_batch([START]))
     assert list(empty_size_stats()) == list(model.size_stats())
     assert set(empty_size_stats().values()) <= {0, "ok", "model_size_stats"}
+
+
+POPULATIONS = [
+    detector("high_mean", by_field_name="host", over_field_name="user", exclude_frequent="all"),
+    detector("rare", by_field_name="host", over_field_name="user", partition_field_name="region"),
+    detector("freq_rare", by_field_name="host", over_field_name="user", exclude_frequent="over"),
+    detector("rare", by_field_name="host", exclude_frequent="by"),
+    detector("time_of_day", over_field_name="host"),
+    detector("lat_long", by_field_name="host"),
+]
+
+
+@pytest.mark.parametrize("fields", POPULATIONS, ids=lambda fields: fields["function"])
+def test_pruning_of_members_does_not_depend_on_the_cut(fields: dict[str, Any]) -> None:
+    rng = np.random.default_rng(5)
+    n = 400
+    texts = {
+        "host": [f"host-{k}" for k in (np.arange(n) // 60) + rng.integers(0, 3, n)],
+        "user": [f"user-{k}" for k in (np.arange(n) // 40) + rng.integers(0, 4, n)],
+        "region": [f"region-{k}" for k in np.arange(n) // 130],
+        "place": [f"{k},{k}" for k in rng.integers(0, 5, n)],
+    }
+    batch = make_batch(START + np.arange(n) * DAY // 4, {"value": rng.normal(size=n)}, texts)
+    config = job(fields, span="6h")
+    model, results = run(config, batch)
+    other, others = Model(config), []
+    for part in cut(batch, rng.integers(0, n, 40).tolist()):
+        other = Model.restore(config, *decode_state(encode_state(*other.state())))
+        others += other.add(part)
+    assert results == others
+    assert model.digest() == other.digest()
+    detector_model = model._detectors[0]
+    n_slots_used = detector_model.series.n_slots
+    assert detector_model.series.n_series <= n_slots_used < len(set(zip(*texts.values(), strict=True)))
+    for groups in detector_model.groups.values():
+        assert groups.table.n_series <= detector_model.series.n_series
+
+
+@pytest.mark.parametrize("fields", POPULATIONS, ids=lambda fields: fields["function"])
+def test_a_forgotten_past_leaves_no_trace(fields: dict[str, Any]) -> None:
+    """What was pruned counts for nothing: not in sums, not in slots that are used again."""
+    n = 60
+    texts = {name: [f"{name}-{k % 4}" for k in range(n)] for name in ("host", "user", "region")}
+    texts["place"] = [f"{k % 7},{k % 5}" for k in range(n)]
+    later = make_batch(START + 100 * DAY + np.arange(n) * 900, {"value": np.arange(n)}, texts)
+    before = {name: [f"old-{text}" for text in column] for name, column in texts.items()} | {"place": texts["place"]}
+    config = job(fields, span="3h")
+    model, _ = run(config, make_batch(START + np.arange(n) * 900, {"value": np.arange(n)}, before))
+    model.advance_time((START + 95 * DAY) * 1000)
+    assert model.n_series == 0
+    assert model.size_stats()["model_bytes"] == BASE_BYTES
+    for name, array in model.state()[0].items():
+        if not name.endswith(("last_seen", "of_slot")):
+            assert not array.any(), name
+    model.add(later)
+    arrays, _ = model.state()
+    fresh, _ = run(config, later)
+    for name, array in fresh.state()[0].items():
+        if name.endswith((".active", ".totals", ".counts", "rarity.weights")):
+            assert sorted(arrays[name][..., arrays[name].any(axis=0)].ravel()) == sorted(
+                array[..., array.any(axis=0)].ravel()
+            ), name
+
+
+@pytest.mark.parametrize("fields", POPULATIONS, ids=lambda fields: fields["function"])
+def test_memory_of_members_is_limited(fields: dict[str, Any]) -> None:
+    n = 15_000
+    texts = {name: [f"{name}-{k % 5000}" for k in range(n)] for name in ("host", "user", "region")}
+    batch = make_batch(START + np.arange(n) * 900 // 5000, {"value": np.arange(n)}, {**texts, "place": ["1,2"] * n})
+    config = job(fields, limit="1mb")
+    model, results = run(config, batch)
+    other, others = run(config, *cut(batch, list(range(0, n, 1300))))
+    stats = model.size_stats()
+    assert stats["memory_status"] == "hard_limit"
+    assert BASE_BYTES < stats["model_bytes"] <= stats["model_bytes_memory_limit"]
+    assert model._memory.used == BASE_BYTES + sum(each.memory_bytes for each in model._detectors)
+    assert results == others
+    assert model.digest() == other.digest()

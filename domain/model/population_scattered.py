@@ -1,0 +1,141 @@
+"""Times and places of a population: values that have no middle to lie around, judged by how many others are there.
+
+One histogram of times, or one set of centres, per attribute (``times_model.py``, ``places_model.py``), shared by all
+its members. Same use as ``population.py``.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from domain.model.arrays import Arrays, Floats, Ints
+from domain.model.feature_model import Candidates
+from domain.model.functions import Feature
+from domain.model.places_model import N_CENTRES_OF_POPULATION, PlaceCandidates, PlacesModel
+from domain.model.times_model import DAY_SECONDS, WEEK_SECONDS, TimesModel
+
+PLACES_LEARNT_MAX: Final = 16
+"""Members of an attribute whose places are learnt in a bucket, spread evenly over all. Chosen: enough to tell where
+a population is."""
+
+
+class PopulationTimes:
+    """Times of day or week."""
+
+    def __init__(self, feature: Feature) -> None:
+        self.feature = feature
+        self._times = TimesModel(feature, WEEK_SECONDS if feature.description == "time_of_week" else DAY_SECONDS)
+
+    @property
+    def bytes_per_attribute(self) -> int:
+        """What the state of an attribute takes."""
+        return self._times.bytes_per_series
+
+    @property
+    def peaks(self) -> Floats:
+        """A view of the most unusual exponents so far and their times, shape (2, capacity)."""
+        return self._times.peaks
+
+    def reserve(self, n_slots: int) -> None:
+        """Make room for ``n_slots`` attributes."""
+        self._times.reserve(n_slots)
+
+    def find(
+        self, slots: Ints, attributes: Ints, x: Floats, weights: Floats, time_seconds: float, *, is_interim: bool
+    ) -> Candidates:
+        """Judge the members of a bucket; unless it is interim, learn from them.
+
+        Members of one attribute in the same cell are judged, and learnt, as one.
+        """
+        phase, cell = self._times.locate(x)
+        pairs = attributes * self._times.n_cells + cell
+        found, place = np.unique(pairs, return_inverse=True)
+        of_pair = found // self._times.n_cells
+        middle = (found % self._times.n_cells + 0.5) * (self._times.period / self._times.n_cells)
+        judged = self._times.judge(of_pair, middle + self._times.offset, time_seconds)
+        unusual = self._times.candidates(judged)
+        probability, typical = np.ones(found.size), np.zeros(found.size)
+        at = np.searchsorted(found, self._pairs_of(unusual))
+        probability[at], typical[at] = unusual.probability, unusual.typical
+        if not is_interim:
+            order = np.lexsort((weights, pairs))
+            total = np.zeros(found.size)
+            np.add.at(total, place[order], weights[order])
+            self._times.learn_many(judged, total)
+        kept = np.flatnonzero(probability[place] < 1.0)
+        own = place[kept]
+        return Candidates(slots[kept], probability[own], phase[kept], typical[own], int(slots.size))
+
+    def _pairs_of(self, unusual: Candidates) -> Ints:
+        cell = np.minimum(unusual.actual * (self._times.n_cells / self._times.period), self._times.n_cells - 1)
+        pairs: Ints = unusual.slots * self._times.n_cells + cell.astype(np.int64)
+        return pairs
+
+    def forget(self, slots: Ints) -> None:
+        """Clear attributes."""
+        self._times.forget(slots)
+
+    def state(self, n_slots: int) -> Arrays:
+        """Return copies of all arrays, trimmed to the attributes in use."""
+        return self._times.state(n_slots)
+
+    def load(self, arrays: Arrays) -> None:
+        """Take over what ``state`` returned."""
+        self._times.load(arrays)
+
+
+class PopulationPlaces:
+    """Latitudes and longitudes."""
+
+    def __init__(self, feature: Feature) -> None:
+        self.feature = feature
+        self._places = PlacesModel(feature, N_CENTRES_OF_POPULATION)
+
+    @property
+    def bytes_per_attribute(self) -> int:
+        """What the state of an attribute takes."""
+        return self._places.bytes_per_series
+
+    @property
+    def peaks(self) -> Floats:
+        """A view of the most unusual exponents so far and their times, shape (2, capacity)."""
+        return self._places.peaks
+
+    def reserve(self, n_slots: int) -> None:
+        """Make room for ``n_slots`` attributes."""
+        self._places.reserve(n_slots)
+
+    def find(
+        self, slots: Ints, attributes: Ints, x: Floats, weights: Floats, time_seconds: float, *, is_interim: bool
+    ) -> PlaceCandidates:
+        """Judge the members of a bucket; unless it is interim, learn from some of them."""
+        found = self._places.candidates(self._places.judge(attributes, x, time_seconds), slots=slots)
+        if not is_interim:
+            for chosen in self._rounds(attributes, x):
+                self._places.learn(self._places.judge(attributes[chosen], x[:, chosen], time_seconds))
+        return found
+
+    def _rounds(self, attributes: Ints, x: Floats) -> list[Ints]:
+        """Choose members to learn from, one per attribute in each round, evenly by latitude and longitude."""
+        order = np.lexsort((x[1], x[0], attributes))
+        _, start, count = np.unique(attributes[order], return_index=True, return_counts=True)
+        n_learnt = np.minimum(count, PLACES_LEARNT_MAX)
+        rounds = []
+        for k in range(PLACES_LEARNT_MAX):
+            due = np.flatnonzero(k < n_learnt)
+            if due.size == 0:
+                break
+            rounds.append(order[start[due] + k * count[due] // n_learnt[due]])
+        return rounds
+
+    def forget(self, slots: Ints) -> None:
+        """Clear attributes."""
+        self._places.forget(slots)
+
+    def state(self, n_slots: int) -> Arrays:
+        """Return copies of all arrays, trimmed to the attributes in use."""
+        return self._places.state(n_slots)
+
+    def load(self, arrays: Arrays) -> None:
+        """Take over what ``state`` returned."""
+        self._places.load(arrays)
