@@ -11,10 +11,11 @@ import numpy as np
 
 from domain.config.detector import Detector
 from domain.model.accumulators import ACCUMULATORS, Accumulator
+from domain.model import novelty
 from domain.model.arrays import Arrays, Floats, Ints, Selection
 from domain.model.feature_model import BYTES_PER_SERIES, PEAK, PEAK_TIME, Candidates, FeatureModel
 from domain.model.functions import FUNCTIONS
-from domain.model.normalizer import Calibration, ceiling, faded, severity
+from domain.model.normalizer import ORDINARY_SHARE, Calibration, ceiling, faded, severity
 from domain.model.series import SeriesTable
 
 
@@ -31,6 +32,8 @@ class Findings:
         ``-ln p``, calibrated.
     scores : ndarray of shape (k,)
         From 0 to 100.
+    share : float
+        Highest score that a value within what its series showed before may have, in parts of 100.
     accumulator : Accumulator or None
         What they were found in.
     """
@@ -41,6 +44,7 @@ class Findings:
     exponents: Floats
     scores: Floats
     accumulator: Accumulator | None
+    share: float = 1.0
 
     def explaining(self, place: int, slot: int) -> list[str]:
         """Return the values of an influencer field (by place among the detector's) that explain a series."""
@@ -141,21 +145,21 @@ class DetectorModel:
         found = model.candidates(judged, grows_on=is_interim)
         if found.slots.size == 0:
             if not is_interim:
-                model.learn(judged)
+                model.learn(judged, found)
                 calibration.learn_usual(found.n_judged)
             return Findings(self.detector.detector_index, index, found, _NONE, _NONE, accumulator)
-        uncalibrated = -np.log(found.probability)
-        exponents = calibration.calibrate(uncalibrated)
+        exponents = calibration.calibrate(found.exponents)
         rows = model.rows
         peaks = faded(rows[PEAK, found.slots], middle - rows[PEAK_TIME, found.slots])
-        scores = np.minimum(severity(exponents), ceiling(exponents, peaks))
+        scores = ORDINARY_SHARE * np.minimum(severity(exponents), ceiling(exponents, peaks))
+        np.maximum(scores, novelty.score(found.strength() * found.is_news), out=scores)
         if not is_interim:
-            model.learn(judged)
-            calibration.learn(uncalibrated, found.n_judged)
+            model.learn(judged, found)
+            calibration.learn(found.exponents, found.n_judged)
             higher = exponents > peaks
             rows[PEAK, found.slots[higher]] = exponents[higher]
             rows[PEAK_TIME, found.slots[higher]] = middle
-        return Findings(self.detector.detector_index, index, found, exponents, scores, accumulator)
+        return Findings(self.detector.detector_index, index, found, exponents, scores, accumulator, ORDINARY_SHARE)
 
     def prune(self, before: int) -> int:
         """Drop series silent since before a time (epoch seconds); return how many."""
