@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 
 from domain.config.detector import Detector
-from domain.model.accumulators import ACCUMULATORS, Accumulator
 from domain.model import novelty
+from domain.model.accumulators import ACCUMULATORS, Accumulator
 from domain.model.arrays import Arrays, Floats, Ints, Selection
 from domain.model.feature_model import BYTES_PER_SERIES, PEAK, PEAK_TIME, Candidates, FeatureModel
 from domain.model.functions import FUNCTIONS

@@ -233,8 +233,7 @@ class FeatureModel:
             np.maximum(probability, discrete, out=probability, where=is_random_count(typical, variance))
 
     def _noise_exponents(self, judged: Judgement, at: Ints, limit: Floats, side: Side) -> Floats:
-        """Return minus the log of the chance that noise of the series' spread comes as far, on the scale where it is
-        least likely."""
+        """Return minus the log of the chance that noise of the series' spread comes as far on any scale."""
         far, scale = judged.news.far(side)[at], judged.scale[at]
         count, origin = judged.rows[COUNT][at], judged.rows[ORIGIN][at]
         chance = student_tail(far, np.full(at.size, TAIL_DOF_MAX), count, side)
@@ -246,7 +245,9 @@ class FeatureModel:
             mean = (judged.mixed[at] + origin) * n_buckets
             actual = mean + noise_z[which, np.arange(at.size)] * scale * np.sqrt(n_buckets)
             self._hold_to_counts(chance, np.maximum(actual, 0.0), mean, scale * np.sqrt(n_buckets), side)
-        return -np.log(np.minimum(np.maximum(chance, PROBABILITY_MIN), 1.0))
+        # Neighbouring scales share little of their tails: the best of four.
+        exponents: Floats = -np.log(np.minimum(np.maximum(chance * novelty.N_SCALES, PROBABILITY_MIN), 1.0))
+        return exponents
 
     def learn(self, judged: Judgement, found: Candidates) -> None:
         """Take the judged values, and what was found unusual of them, into the state."""

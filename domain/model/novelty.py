@@ -60,9 +60,10 @@ benchmarks/nab.py: the same incident is not news twice."""
 
 SCREEN_Z: Final = 3.29
 """Smoothed or single residuals below so many of their scales are within noise (1 in 1,000), and not looked at."""
-ADMITTED_FROM, ADMITTED_ALL = 4.0, 5.0
-"""Minus log10 of the noise probability from which a surprise counts, and from which it counts in full. Chosen: scores
-above 50 for one noise value in 10^4 at most, above 75 for one in 10^5, if they break records too."""
+ADMITTED_FROM, ADMITTED_ALL = 3.5, 4.5
+"""Minus log10 of the noise probability from which a surprise counts, and from which it counts in full. Chosen,
+measured by benchmarks/nab.py: with records being rare too, noise scores above 50 once in 10^4 values, above 75 once in
+10^5."""
 SCORE_HALF: Final = 0.67
 """Surprise whose score is 50. Chosen: surprises worth a look, from about 2, come to 75."""
 
@@ -85,11 +86,9 @@ class News:
 
     def far(self, side: Side) -> Floats:
         """Return the largest of the residuals over all scales, as far as the side asks for it."""
-        if side == "high":
-            return np.maximum.reduce(self.noise_z, axis=0)
-        if side == "low":
-            return -np.minimum.reduce(self.noise_z, axis=0)
-        return np.maximum.reduce(np.abs(self.noise_z), axis=0)
+        z = self.noise_z if side == "high" else -self.noise_z if side == "low" else np.abs(self.noise_z)
+        largest: Floats = np.maximum.reduce(z, axis=0)
+        return largest
 
 
 class Novelty:
@@ -166,7 +165,8 @@ class Novelty:
 
     def is_news(self, strength: Floats, slots: Ints) -> Floats:
         """Return 1.0 where a surprise stands out from those of late, else 0.0."""
-        return (strength >= RECENT_FACTOR * self.rows[RECENT, slots]).astype(np.float64)
+        is_news: Floats = (strength >= RECENT_FACTOR * self.rows[RECENT, slots]).astype(np.float64)
+        return is_news
 
     def learn(self, news: News, value: Floats, time_seconds: float, *, away: Floats, count: Floats) -> None:
         """Take the streams in. Records are learnt at once: what was seen is never new again.
@@ -225,7 +225,7 @@ class Novelty:
 def admitted(noise_exponents: Floats) -> Floats:
     """Return how far surprises count, 0 to 1, by minus the log of the chance that noise comes this far.
 
-    >>> admitted(np.array([4.0, 4.5, 9.0]) * math.log(10)).tolist()
+    >>> admitted(np.array([3.5, 4.0, 9.0]) * math.log(10)).tolist()
     [0.0, 0.5, 1.0]
     """
     share = noise_exponents * (1.0 / math.log(10.0))
@@ -247,7 +247,8 @@ def score(strength: Floats) -> Floats:
 
 def _part(array: Floats, selection: Selection) -> Floats:
     """Return a view of a slice of slots, a copy of any others."""
-    return array[..., selection] if isinstance(selection, slice) else array.take(selection, axis=-1)
+    part: Floats = array[..., selection] if isinstance(selection, slice) else array.take(selection, axis=-1)
+    return part
 
 
 def _add_tails(total: Floats, excess: Floats, distance: Floats, floor: Floats) -> None:
