@@ -202,7 +202,7 @@ class FeatureModel:
         actual = judged.x[at]
         typical = judged.mixed[at] + rows[ORIGIN]
         dof = tail_dof(square, rows[SPREAD][spread.ABSOLUTE], scale, np.minimum(count, self._long_memory_buckets))
-        probability = student_tail(away[at], dof, count, side)
+        probability = student_tail(away[at] / spread.leaning(rows[SPREAD], judged.z[at]), dof, count, side)
         np.maximum(probability, limit, out=probability)
         self._hold_to_counts(probability, actual, typical, scale, side)
         np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0, out=probability)
@@ -215,8 +215,7 @@ class FeatureModel:
         found = Candidates(slots, probability, actual, typical, n_judged, exponents, surprise, noise, np.zeros(at.size))
         if new.size:
             found.is_news[new] = self.novelty.is_news(found.strength()[new], slots[new])
-            # Records among n values come with chance 1 / n (Renyi, 1962), times that of going so far beyond.
-            chance = np.exp(-np.minimum(noise, surprise + np.log(count + 1.0)))
+            chance = np.maximum(np.exp(-noise), novelty.chance_of_record(surprise, count))
             np.minimum(
                 probability,
                 np.maximum(chance, PROBABILITY_MIN),

@@ -26,6 +26,7 @@ GAINS: Final = np.array([1 / 4, 1 / 16, 1 / 64])[None, :, None]
 """Weights of one bucket in the smoothed scales. Chosen, measured by benchmarks/nab.py: each factor of 4 adds little to
 its neighbours but much to all, up to 64."""
 N_SCALES: Final = 4
+N_INDEPENDENT: Final = 10.0
 BUCKETS_OF_SCALE: Final = np.array([1.0, 7.0, 31.0, 127.0])
 """A weighted mean of gain g scatters like a mean of (2 - g) / g independent values."""
 _ROOTS: Final = np.sqrt(BUCKETS_OF_SCALE)[:, None]
@@ -60,7 +61,7 @@ benchmarks/nab.py: the same incident is not news twice."""
 
 SCREEN_Z: Final = 3.29
 """Smoothed or single residuals below so many of their scales are within noise (1 in 1,000), and not looked at."""
-ADMITTED_FROM, ADMITTED_ALL = 3.5, 4.5
+ADMITTED_FROM, ADMITTED_ALL = 4.0, 4.5
 """Minus log10 of the noise probability from which a surprise counts, and from which it counts in full. Chosen,
 measured by benchmarks/nab.py: with records being rare too, noise scores above 50 once in 10^4 values, above 75 once in
 10^5."""
@@ -225,7 +226,7 @@ class Novelty:
 def admitted(noise_exponents: Floats) -> Floats:
     """Return how far surprises count, 0 to 1, by minus the log of the chance that noise comes this far.
 
-    >>> admitted(np.array([3.5, 4.0, 9.0]) * math.log(10)).tolist()
+    >>> admitted(np.array([4.0, 4.25, 9.0]) * math.log(10)).round(9).tolist()
     [0.0, 0.5, 1.0]
     """
     share = noise_exponents * (1.0 / math.log(10.0))
@@ -233,6 +234,19 @@ def admitted(noise_exponents: Floats) -> Floats:
     share *= 1.0 / (ADMITTED_ALL - ADMITTED_FROM)
     limited: Floats = np.minimum(np.maximum(share, 0.0), 1.0)
     return limited
+
+
+def chance_of_record(surprise: Floats, count: Floats) -> Floats:
+    """Return the chance that any stream breaks its record by so much.
+
+    The latest of n + 1 values is the highest with chance 1 / (n + 1) (Renyi, 1962). Streams, scales and directions
+    share their records: the twenty count as ten, and those that break at once as half as many.
+
+    >>> chance_of_record(np.array([0.0, 0.0]), np.array([4.0, 999.0])).tolist()
+    [1.0, 0.01]
+    """
+    chance: Floats = np.minimum(N_INDEPENDENT / (count + 1.0), 1.0) * np.exp(-0.5 * surprise)
+    return chance
 
 
 def score(strength: Floats) -> Floats:
