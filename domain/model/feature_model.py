@@ -94,6 +94,8 @@ class Candidates:
         Where there is a surprise: minus the log of the chance that noise comes this far.
     is_news : ndarray of shape (k,)
         1 where a surprise stands out from those of late, else 0.
+    impact : ndarray of shape (k,)
+        How much of what is unusual shows over several buckets, -5 to 5.
     """
 
     slots: Ints
@@ -105,6 +107,7 @@ class Candidates:
     surprise: Floats
     noise_exponents: Floats
     is_news: Floats
+    impact: Floats
 
     def strength(self, n_judged: int = 1) -> Floats:
         """Return the surprises as far as noise does not explain them, news or not.
@@ -195,34 +198,52 @@ class FeatureModel:
             return Candidates(at, *_NOTHING[:3], n_judged, *_NOTHING[3:])
         selection = judged.selection
         slots = at + selection.start if isinstance(selection, slice) else selection[at]
-        rows = judged.rows[:, at]
-        scale = judged.scale[at]
-        count, square = rows[COUNT], rows[SPREAD][spread.SQUARE]
-        limit = flat_limit(count, 1.0 - np.minimum(square / (scale * scale), 1.0))
-        actual = judged.x[at]
-        typical = judged.mixed[at] + rows[ORIGIN]
-        dof = tail_dof(square, rows[SPREAD][spread.ABSOLUTE], scale, np.minimum(count, self._long_memory_buckets))
-        probability = student_tail(away[at] / spread.leaning(rows[SPREAD], judged.z[at]), dof, count, side)
-        np.maximum(probability, limit, out=probability)
-        self._hold_to_counts(probability, actual, typical, scale, side)
-        np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0, out=probability)
-        exponents = -np.log(probability)
-        surprise, noise = np.zeros(at.size), np.zeros(at.size)
+        probability = self._probabilities(judged, at, side)
+        found = Candidates(
+            slots=slots,
+            probability=probability,
+            actual=judged.x[at],
+            typical=judged.mixed[at] + judged.rows[ORIGIN][at],
+            n_judged=n_judged,
+            exponents=-np.log(probability),
+            surprise=np.zeros(at.size),
+            noise_exponents=np.zeros(at.size),
+            is_news=np.zeros(at.size),
+            impact=novelty.impact(judged.news, at, side),
+        )
         new = (far[at] > novelty.SCREEN_Z).nonzero()[0]
         if new.size:
-            surprise[new] = self.novelty.surprise(judged.news, at[new], slots[new], side, judged.time_seconds)
-            noise[new] = self._noise_exponents(judged, at[new], limit[new], side)
-        found = Candidates(slots, probability, actual, typical, n_judged, exponents, surprise, noise, np.zeros(at.size))
-        if new.size:
-            found.is_news[new] = self.novelty.is_news(found.strength()[new], slots[new])
-            chance = np.maximum(np.exp(-noise), novelty.chance_of_record(surprise, count))
-            np.minimum(
-                probability,
-                np.maximum(chance, PROBABILITY_MIN),
-                out=probability,
-                where=found.strength() * found.is_news > 0.0,
-            )
+            self._add_news(judged, found, new, at[new], side)
         return found
+
+    def _probabilities(self, judged: Judgement, at: Ints, side: Side) -> Floats:
+        """Return the probabilities of values at least as far from what was expected."""
+        rows, scale = judged.rows[:, at], judged.scale[at]
+        count, residuals = rows[COUNT], rows[SPREAD]
+        n_effective = np.minimum(count, self._long_memory_buckets)
+        dof = tail_dof(residuals[spread.SQUARE], residuals[spread.ABSOLUTE], scale, n_effective)
+        away = signed(judged.z, side)[at] / spread.leaning(residuals, judged.z[at])
+        probability = student_tail(away, dof, count, side)
+        np.maximum(probability, _limit(residuals, scale, count), out=probability)
+        self._hold_to_counts(probability, judged.x[at], judged.mixed[at] + rows[ORIGIN], scale, side)
+        return np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
+
+    def _add_news(self, judged: Judgement, found: Candidates, new: Ints, at: Ints, side: Side) -> None:
+        """Add to candidates what records they broke.
+
+        Parameters
+        ----------
+        new, at : ndarray of shape (l,)
+            Places of those that may have broken some, among the candidates and among the values judged.
+        """
+        slots, count = found.slots[new], judged.rows[COUNT][at]
+        found.surprise[new] = self.novelty.surprise(judged.news, at, slots, side, judged.time_seconds)
+        found.noise_exponents[new] = self._noise_exponents(judged, at, side)
+        found.is_news[new] = self.novelty.is_news(found.strength()[new], slots)
+        chance = np.maximum(np.exp(-found.noise_exponents[new]), novelty.chance_of_record(found.surprise[new], count))
+        is_shown = (found.strength() * found.is_news)[new] > 0.0
+        least = np.where(is_shown, np.maximum(chance, PROBABILITY_MIN), 1.0)
+        found.probability[new] = np.minimum(found.probability[new], least)
 
     def _hold_to_counts(self, probability: Floats, actual: Floats, typical: Floats, scale: Floats, side: Side) -> None:
         """Raise probabilities of random counts to what the distribution of counts makes of them."""
@@ -231,12 +252,12 @@ class FeatureModel:
             discrete = count_tail(actual, typical, variance, side)
             np.maximum(probability, discrete, out=probability, where=is_random_count(typical, variance))
 
-    def _noise_exponents(self, judged: Judgement, at: Ints, limit: Floats, side: Side) -> Floats:
+    def _noise_exponents(self, judged: Judgement, at: Ints, side: Side) -> Floats:
         """Return minus the log of the chance that noise of the series' spread comes as far on any scale."""
         far, scale = judged.news.far(side)[at], judged.scale[at]
         count, origin = judged.rows[COUNT][at], judged.rows[ORIGIN][at]
         chance = student_tail(far, np.full(at.size, TAIL_DOF_MAX), count, side)
-        np.maximum(chance, limit, out=chance)
+        np.maximum(chance, _limit(judged.rows[SPREAD][:, at], scale, count), out=chance)
         if self.feature.is_count:
             noise_z = judged.news.noise_z[:, at]
             which = (np.abs(noise_z) if side == "both" else signed(noise_z, side)).argmax(axis=0)
@@ -308,6 +329,11 @@ class FeatureModel:
         self.novelty.load(arrays)
 
 
+def _limit(residuals: Floats, scale: Floats, count: Floats) -> Floats:
+    """Return the smallest probability that values may have, by the part of their scale that is a floor."""
+    return flat_limit(count, 1.0 - np.minimum(residuals[spread.SQUARE] / (scale * scale), 1.0))
+
+
 _NONE: Final = np.empty(0)
-_NOTHING: Final = (_NONE,) * 7
+_NOTHING: Final = (_NONE,) * 8
 _NO_CANDIDATES: Final = Candidates(np.empty(0, np.int64), *_NOTHING[:3], 0, *_NOTHING[3:])

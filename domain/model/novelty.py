@@ -29,6 +29,8 @@ N_SCALES: Final = 4
 N_INDEPENDENT: Final = 10.0
 BUCKETS_OF_SCALE: Final = np.array([1.0, 7.0, 31.0, 127.0])
 """A weighted mean of gain g scatters like a mean of (2 - g) / g independent values."""
+IMPACT_MAX: Final = 5.0
+_ROOT_HALF_PI: Final = math.sqrt(0.5 * math.pi)
 _ROOTS: Final = np.sqrt(BUCKETS_OF_SCALE)[:, None]
 
 SMOOTH, MEAN, HIGH, LOW = slice(0, 3), slice(3, 7), slice(7, 11), slice(11, 15)
@@ -90,6 +92,27 @@ class News:
         z = self.noise_z if side == "high" else -self.noise_z if side == "low" else np.abs(self.noise_z)
         largest: Floats = np.maximum.reduce(z, axis=0)
         return largest
+
+
+def impact(news: News, at: Ints, side: Side) -> Floats:
+    """Return how much of what is unusual shows over several buckets: -5, only in this one, to 5, only over several.
+
+    The logs of the two chances of normal noise are compared, in units of three powers of ten: at 5 the longer
+    scales are by themselves a thousand times less likely.
+
+    Parameters
+    ----------
+    at : ndarray of shape (k,)
+        Places in the news.
+    """
+    noise_z = news.noise_z[:, at]
+    z = np.maximum(noise_z if side == "high" else -noise_z if side == "low" else np.abs(noise_z), 0.0)
+    # Two-sided normal tail: minus its log, to within 6 % beyond one standard deviation.
+    exponents = 0.5 * z * z + np.log1p(_ROOT_HALF_PI * z)
+    single, several = exponents[0], np.maximum.reduce(exponents[1:], axis=0)
+    ratio = np.maximum(single, several) / np.maximum(np.minimum(single, several), 1e-3)
+    found: Floats = ratio * (several - single) * (IMPACT_MAX / math.log(1000.0))
+    return np.minimum(np.maximum(found, -IMPACT_MAX), IMPACT_MAX)
 
 
 class Novelty:

@@ -210,6 +210,7 @@ def _record(detector: DetectorModel, finding: Findings, k: int, influencer_field
         by_field_value=terms.get(config.by_field_name or ""),
         partition_field_name=config.partition_field_name,
         partition_field_value=terms.get(config.partition_field_name or ""),
+        multi_bucket_impact=float(candidates.impact[k]),
         influencers=_mentions(detector, finding, slot, influencer_fields),
     )
 

@@ -146,6 +146,13 @@ def test_forgotten_slots_are_as_new() -> None:
     assert state["streams"].shape == (3, 3 + 3 * N_SCALES, 2)
 
 
+def test_impact_tells_a_spike_from_a_spell() -> None:
+    quiet, _ = fed(noise())
+    spell, _ = fed(np.vstack([noise(), np.full((20, 2), 3.0)]))
+    news = [quiet.judge(ALL, *[np.full(2, 8.0)] * 3), spell.judge(ALL, *[np.full(2, 1.0)] * 3)]
+    assert [novelty.impact(each, FIRST, "both").tolist() for each in news] == [[-5.0], [5.0]]
+
+
 def test_records_of_a_long_history_are_less_probable() -> None:
     chances = novelty.chance_of_record(np.full(3, 2.0), np.array([10.0, 100.0, 1000.0]))
     assert (np.diff(chances) < 0).all()
