@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import Connection, Engine, delete, select
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 
 from eventstore import checkpoints, snapshots
 from eventstore.appending import AppendRequest, check_name
@@ -235,9 +236,14 @@ class EventStore:
         """
         return self.backend.transaction()
 
-    def reading(self) -> AbstractContextManager[Connection]:
-        """Return a context manager giving a SQLAlchemy connection to read from; keep it short too."""
-        return self.backend.reading()
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a SQLAlchemy connection to read from; keep it short too."""
+        try:
+            with self.backend.reading() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise (self.backend.wrap(error) or error) from error
 
     def read_checkpoint(self, subscriber: str, conn: Connection | None = None) -> int:
         """Return the position a subscriber has reached, 0 when it has none."""

@@ -82,13 +82,14 @@ class Application:
             raise Conflict(msg)
         return runner
 
-    def release(self, job_id: str) -> None:
-        """Let go of a job, storing its state first if a replay would be costly."""
+    def release(self, job_id: str, *, is_gone: bool = False) -> None:
+        """Let go of a job, storing its state first if a replay would be costly and the job is not gone."""
         with self._guard:
             runner = self._runners.pop(job_id, None)
         if runner is not None:
             try:
-                runner.save_if_costly()
+                if not is_gone:
+                    runner.save_if_costly()
             finally:
                 self.store.release(runner.lease)
 

@@ -25,8 +25,8 @@ from domain.commands import (
 from domain.config import JobConfig, create_job_config
 from domain.data_counts import DataCounts
 from domain.errors import AlreadyExists, Conflict, TimedOut
-from domain.events import SnapshotPersisted
-from domain.job import CLOSED, FAILED, Job
+from domain.events import SnapshotPersisted, Updated, read_config
+from domain.job import CLOSED, FAILED, OPENED, Job, decide
 from domain.model import check_supported
 from domain.records import CsvFormat, RecordBatch, RecordSchema, read_records
 from marigraph.application import Application
@@ -56,8 +56,7 @@ def create_job(app: Application, job_id: str | None, body: Any, context: Context
         The complete job resource, defaults filled in.
     """
     config = create_job_config(body, job_id=job_id, now_ms=app.now_ms())
-    app.project()
-    _check_names(config, app.jobs.all())
+    _check_names(app, config.job_id, config.groups)
     writer = app.visitor(config.job_id)
     carry_out(writer, lambda _job: CreateJob(body, config.create_time), context)
     app.project()
@@ -67,8 +66,11 @@ def create_job(app: Application, job_id: str | None, body: Any, context: Context
 def update_job(app: Application, job_id: str, body: Any, context: Context) -> dict[str, Any]:
     """Change a job's configuration; return the job resource after it."""
     writer = app.visitor(job_id)
-    used = _model_bytes(writer.job)
-    carry_out(writer, lambda _job: UpdateJob(body, used), context)
+    command = UpdateJob(body, _model_bytes(writer.job))
+    for event in decide(writer.job, command):
+        assert isinstance(event, Updated)
+        _check_names(app, job_id, read_config(event.config).groups)
+    carry_out(writer, lambda _job: command, context)
     app.project()
     return job_resource(writer.job)
 
@@ -76,8 +78,8 @@ def update_job(app: Application, job_id: str, body: Any, context: Context) -> di
 def delete_job(app: Application, job_id: str, context: Context, *, force: bool = False) -> dict[str, Any]:
     """Delete a job with its results, snapshots and records; its history stays."""
     writer = app.visitor(job_id)
-    writer.job.settings()
     carry_out(writer, lambda _job: DeleteJob(force), context)
+    app.release(job_id, is_gone=True)
     stream = stream_of(job_id)
     clear_results(app.store, job_id, writer.job.version)
     app.store.delete_snapshots(stream)
@@ -86,13 +88,13 @@ def delete_job(app: Application, job_id: str, context: Context, *, force: bool =
     return {"acknowledged": True}
 
 
-def _check_names(config: JobConfig, others: list[Job]) -> None:
-    """Refuse a job named like a group, or a group named like a job."""
-    job_ids = {job.job_id for job in others} | {config.job_id}
-    groups = {group for job in others for group in job.settings().groups} | set(config.groups)
-    clash = next((group for group in config.groups if group in job_ids), None)
-    if clash is None and config.job_id in groups:
-        clash = config.job_id
+def _check_names(app: Application, job_id: str, groups: Sequence[str]) -> None:
+    """Refuse a job named like a group of another job, or a group named like a job."""
+    app.project()
+    others = [job for job in app.jobs.all() if job.job_id != job_id]
+    job_ids = {job.job_id for job in others} | {job_id}
+    taken = {group for job in others for group in job.settings().groups}
+    clash = next((group for group in groups if group in job_ids), job_id if job_id in taken else None)
     if clash is not None:
         msg = f"job and group names must be unique but job [{clash}] and group [{clash}] have the same name"
         raise AlreadyExists(msg)
@@ -226,7 +228,7 @@ def data_writer(app: Application, job_id: str, context: Context) -> JobWriter:
 def check_open(job: Job) -> None:
     """Refuse work on a job that is not open, with the message of the contract."""
     job.settings()
-    if job.state != "opened":
+    if job.state != OPENED:
         msg = f"Cannot perform requested action because job [{job.job_id}] is not open"
         raise Conflict(msg)
 

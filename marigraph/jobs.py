@@ -49,8 +49,9 @@ class Jobs:
         """Return every job that exists, ordered by id, as of the projection's checkpoint."""
         query = select(jobs).where(jobs.c.state != ABSENT).order_by(jobs.c.job_id)
         with self._store.reading() as connection:
-            rows = connection.execute(query).all()
-        return sorted((_read_row(row) for row in rows), key=lambda job: job.job_id)
+            jobs_read = [_read_row(row) for row in connection.execute(query)]
+        whole = (job if job.version else self.advance(job) for job in jobs_read)
+        return sorted(whole, key=lambda job: job.job_id)
 
     def project(self, connection: Connection, events: Sequence[StoredEvent]) -> None:
         """Bring the rows of the jobs that a page of the log is about up to date (a projection's handler)."""

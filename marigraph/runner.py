@@ -124,9 +124,11 @@ class Runner:
     def save_state(self) -> None:
         """Store the model's state, so that the next replay starts here.
 
-        Of the states stored for this purpose only the newest is kept; those of model snapshots all are.
+        Of the states stored for this purpose only the newest is kept; those of model snapshots all are. Results are
+        written first: a state ahead of them could not be started from.
         """
         folded = self._load()
+        self._writer.commit(folded.model)
         self._cost = 0
         if folded.model is not None:
             self._source.save(folded, keep={snapshot.version for snapshot in self.job.snapshots})

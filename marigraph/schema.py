@@ -95,7 +95,11 @@ def upgrade(url: str | URL, revision: str = "head") -> Path | None:
 
     parsed = parse_url(url)
     saved = _backup_before_upgrade(parsed) if is_sqlite(parsed) and not is_in_memory(parsed) else None
-    command.upgrade(_config(parsed), revision)
+    try:
+        command.upgrade(_config(parsed), revision)
+    except DBAPIError as error:
+        msg = f"cannot upgrade the database {_show(parsed)}: {str(error.orig).strip()}"
+        raise SchemaError(msg) from error
     return saved
 
 

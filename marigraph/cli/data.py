@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     context: typer.Context,
-    job: Annotated[Path, typer.Option("--job", help="JSON file with the configuration, job_id included.")],
+    job: Annotated[str, typer.Option("--job", help="JSON file with the configuration, job_id included.")],
     data: Files,
     size: Annotated[int, typer.Option("--size", help="How many anomalies to print.", min=0)] = TOP_RECORDS,
     as_json: Json = False,
@@ -47,6 +47,7 @@ def run(
     """
     session = session_of(context)
     body = read_body(job)
+    total_size(data)  # a file that is not there is refused before anything is made
     with session.application() as application:
         job_id = _make_or_reuse(application, body, session.context)
         ingested = run_files(application, job_id, data, session.context)

@@ -21,13 +21,23 @@ BODY_BYTES_MAX = 16 * 1024 * 1024
 """A configuration is never longer; guards against being handed a data file by mistake."""
 
 
-def read_body(path: Path) -> Any:
-    """Read a JSON body from a file, ``-`` for standard input; ParseError says what is wrong with it."""
-    name = "standard input" if str(path) == "-" else str(path)
-    if str(path) == "-":
+def read_body(source: str) -> Any:
+    """Read a JSON body: a file's name, ``-`` for standard input, or the JSON object itself.
+
+    Raises
+    ------
+    ParseError
+        It is not JSON, or too long to be a configuration.
+    OSError
+        The file cannot be read.
+    """
+    name = {"-": "standard input"}.get(source, source)
+    if source == "-":
         text = sys.stdin.buffer.read(BODY_BYTES_MAX + 1)
+    elif source.lstrip().startswith("{"):
+        name, text = "the argument", source.encode()
     else:
-        with path.open("rb") as file:
+        with Path(source).open("rb") as file:
             text = file.read(BODY_BYTES_MAX + 1)
     if len(text) > BODY_BYTES_MAX:
         msg = f"{name} is longer than {BODY_BYTES_MAX} bytes: that is no configuration"
@@ -42,7 +52,9 @@ def read_body(path: Path) -> Any:
 @app.command(epilog="Example: `marigraph job create job.json`")
 def create(
     context: typer.Context,
-    config: Annotated[Path, typer.Argument(help="JSON file with the configuration, - for standard input.")],
+    config: Annotated[
+        str, typer.Argument(help="Configuration: a JSON file, - for standard input, or the JSON itself.")
+    ],
     job_id: Annotated[str | None, typer.Option("--id", help="Id of the job, if the file has none.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -170,11 +182,13 @@ def close(
     _answer(answer, f"closed job {job}", as_json)
 
 
-@app.command()
+@app.command(epilog="""Example: `marigraph job update web '{"description": "the shop"}'`""")
 def update(
     context: typer.Context,
     job: JobId,
-    changes: Annotated[Path, typer.Argument(help="JSON file with the fields to change, - for standard input.")],
+    changes: Annotated[
+        str, typer.Argument(help="Fields to change: a JSON file, - for standard input, or the JSON itself.")
+    ],
     as_json: Json = False,
 ) -> None:
     """Change the configuration of a job."""

@@ -7,7 +7,7 @@ by Ctrl-C. Nothing that comes from outside ends in a traceback.
 import logging
 import sys
 from collections.abc import Sequence
-from typing import Annotated, cast
+from typing import Annotated, Protocol, cast
 
 import typer
 
@@ -26,10 +26,19 @@ REFUSED, INTERRUPTED = 2, 130
 UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])
 """What the parser raises; typer offers it only as a base class, and its own copy of it besides."""
 
+
+class ParserError(Protocol):
+    """What the parser's error can say of itself."""
+
+    def format_message(self) -> str:
+        """Return the message, with the parameter's name."""
+
+
 app = typer.Typer(
     name="marigraph",
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="Anomaly-detection jobs whose every fact is an event in SQL.",
     epilog="Example: `marigraph run --job job.json data.csv` makes a job, feeds it and prints the anomalies.",
@@ -91,8 +100,10 @@ def execute(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             return REFUSED  # the help was printed in place of a message
-        return _refuse(getattr(error, "message", str(error)))
-    except (DomainError, EventStoreError, SchemaError, JobFailed, OSError, ValueError) as error:
+        return _refuse(cast(ParserError, error).format_message())
+    except OSError as error:
+        return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (DomainError, EventStoreError, SchemaError, JobFailed, ValueError) as error:
         return _refuse(str(error))
     except (KeyboardInterrupt, typer.Abort):
         _refuse("stopped; what was acknowledged is stored, the same command continues from there")

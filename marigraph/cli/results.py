@@ -200,7 +200,7 @@ def print_events(events: list[dict[str, Any]], title: str | None = None) -> None
             moment(item["recorded_at"]),
             item["type"],
             item.get("actor", "-"),
-            _summary(item["data"]),
+            _summary(item),
         )
         for item in events
     )
@@ -243,13 +243,20 @@ def _first(record: dict[str, Any], name: str) -> float | None:
     return float(values[0]) if values else None
 
 
-def _summary(data: dict[str, Any]) -> str:
+def _summary(item: dict[str, Any]) -> str:
+    """Say in a few words what an event holds; its data tell all (``--json``)."""
+    data = item["data"]
+    if item["type"] == "data_posted":
+        first, last = moment(data.get("earliest_record_ms")), moment(data.get("latest_record_ms"))
+        return f"{data['record_count']:,} records, {first} to {last}"
+    if item["type"] == "snapshot_persisted":
+        return f"snapshot {data['snapshot_id']} up to version {data['version']}"
     return ", ".join(_brief(data)).replace("[", r"\[")
 
 
 def _brief(data: dict[str, Any]) -> Iterator[str]:
     for name, value in data.items():
-        if name in ("config", "counts", "digest", "model_size_stats", "state_digest", "state_schema"):
+        if name == "config":
             continue
         is_time = name.endswith("_ms") and isinstance(value, int)
         yield f"{name.removesuffix('_ms')} {moment(value) if is_time else value}"

@@ -78,6 +78,7 @@ def test_a_life_by_single_commands(ok, files):
     assert stats["state"] == "opened"
     assert stats["data_counts"]["input_record_count"] == len(DATA.lines)
     assert ok("job", "update", "j", "-", "--json", stdin=b'{"description": "new"}')["description"] == "new"
+    assert ok("job", "update", "j", '{"description": null, "groups": ["g"]}', "--json")["groups"] == ["g"]
     assert ok("job", "close", "j", "--json") == {"closed": True}
     assert ok("job", "close", "j", "--json") == {"closed": True}
     assert ok("job", "delete", "j", "--json") == {"acknowledged": True}
@@ -204,7 +205,10 @@ def test_verify_fails_on_a_changed_result(ok, cli, fed, sqlite_url):
         (["records", "nope"], "No known job with id 'nope'"),
         (["history", "nope"], "No known job with id 'nope'"),
         (["verify", "nope"], "No known job with id 'nope'"),
-        (["job", "create", "/nowhere/job.json"], "No such file or directory"),
+        (["job", "create", "/nowhere/job.json"], "/nowhere/job.json: No such file or directory"),
+        (["run", "--job", "/dev/null", "x.csv"], "/dev/null is not valid JSON"),
+        (["run"], "Missing argument"),
+        (["job", "create"], "Missing argument"),
         (["job", "close", "nope"], "No known job with id 'nope'"),
         (["job", "flush", "nope", "--start", "tomorrow"], "cannot be parsed as a date"),
         (["nonsense"], "No such command"),
@@ -217,6 +221,30 @@ def test_an_error_is_one_line_and_exit_code_two(cli, arguments, message):
     assert err.startswith("marigraph: ")
     assert err.count("\n") == 1
     assert message in err
+
+
+@pytest.mark.parametrize(
+    ("database", "message"),
+    [
+        ("/proc/nothing.db", "unable to open database file"),
+        ("/", "unable to open database file"),
+        (__file__, "file is not a database"),
+        ("mysql://host/name", "must begin with sqlite:// or postgresql://"),
+        ("postgresql://127.0.0.1:1/name", "cannot reach the database"),
+        ("sqlite://", "name a file"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_line_and_exit_code_two(capsys, database, message):
+    assert execute(["--db", database, "job", "list"]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert message in err
+
+
+def test_a_missing_data_file_is_refused_before_a_job_is_made(cli, ok, files):
+    code, _, err = cli("run", "--job", files[0], "/nowhere/data.csv")
+    assert (code, err) == (2, "marigraph: /nowhere/data.csv: No such file or directory\n")
+    assert ok("job", "list", "--json")["count"] == 0
 
 
 @pytest.mark.parametrize(
@@ -254,10 +282,13 @@ def test_the_database_commands_tell_the_state(ok, fed, tmp_path):
     assert target.exists()
 
 
-def test_a_copy_on_postgres_holds_and_shows_the_same(ok, fed, empty_postgres_url, capsys):
+def test_a_copy_on_postgres_and_back_holds_and_shows_the_same(ok, fed, empty_postgres_url, capsys, tmp_path):
     buckets = ok("buckets", fed, "--all", "--json")
     report = ok("db", "copy", empty_postgres_url, "--json")
     assert report["events"] == 6
+    back = str(tmp_path / "back.db")
+    assert execute(["--db", empty_postgres_url, "db", "copy", back]) == 0
+    assert execute(["--db", back, "verify", fed]) == 0
     assert execute(["--db", empty_postgres_url, "verify", fed]) == 0
     capsys.readouterr()
     assert execute(["--db", empty_postgres_url, "buckets", fed, "--all", "--json"]) == 0

@@ -12,7 +12,7 @@ import pytest
 
 from eventstore import EventStore
 from marigraph.verify import verify_job
-from tests.support.jobs import application, facts, farequote, nab, synthetic
+from tests.support.jobs import NAB_FILES, application, facts, farequote, nab, synthetic
 
 SMALL_BLOCKS = "import marigraph.data_files as files; files.BLOCK_BYTES = 16_384\n"
 MAIN = "from marigraph.__main__ import main; main()"
@@ -131,7 +131,7 @@ def test_the_same_file_again_doubles_nothing(sqlite_url, files):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("name", ["farequote", "realTweets/Twitter_volume_AAPL.csv"])
+@pytest.mark.parametrize("name", ["farequote", *NAB_FILES])
 def test_twenty_kills_change_nothing(new_sqlite_url, files, test_data, name):
     data = farequote(test_data) if name == "farequote" else nab(test_data, name)
     config, records = files(data)
