@@ -12,7 +12,7 @@ import numpy as np
 
 from domain.config.detector import Detector
 from domain.model.arrays import Floats, Ints
-from domain.model.feature_model import Candidates
+from domain.model.feature_model import Candidates, without_records
 from domain.model.places_model import PlaceCandidates
 from domain.model.probability import PROBABILITY_MIN
 from domain.model.results import Cause, RecordResult
@@ -51,7 +51,14 @@ class Causes:
         """Return the members, each in the slot of its least probable attribute."""
         joint = np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
         first = self.first
-        return Candidates(self.slots[first], joint, self.actual[0, first], self.typical[0, first], n_judged)
+        return Candidates(
+            self.slots[first],
+            joint,
+            self.actual[0, first],
+            self.typical[0, first],
+            n_judged,
+            *without_records(joint),
+        )
 
     def of_least(self, n_attributes: Ints) -> Floats:
         """Return each member's probability, given at how many attributes it was seen; shape (k,)."""

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from domain.config.detector import Detector
+from domain.model import novelty
 from domain.model.accumulators import ACCUMULATORS, Accumulator
 from domain.model.activity import SERIES, Activity
 from domain.model.arrays import Arrays, Floats, Ints, Selection
@@ -19,7 +20,7 @@ from domain.model.causes import Causes
 from domain.model.feature_model import BYTES_PER_SERIES, PEAK, PEAK_TIME, Candidates, FeatureModel
 from domain.model.functions import FUNCTIONS, Feature
 from domain.model.groups import Groups
-from domain.model.normalizer import Calibration, ceiling, faded, severity
+from domain.model.normalizer import ORDINARY_SHARE, Calibration, ceiling, faded, severity
 from domain.model.places_model import PlaceCandidates, PlacesModel
 from domain.model.results import GeoResults, RecordResult
 from domain.model.series import Name, SeriesTable, name_cost
@@ -39,6 +40,8 @@ class Findings:
         ``-ln p``, calibrated.
     scores : ndarray of shape (k,)
         From 0 to 100.
+    share : float
+        Highest score that a value within what its series showed before may have, in parts of 100.
     accumulator : Accumulator or None
         What they were found in.
     causes : Causes or None
@@ -51,6 +54,7 @@ class Findings:
     exponents: Floats
     scores: Floats
     accumulator: Accumulator | None
+    share: float = 1.0
     causes: Causes | None = None
 
     def explaining(self, place: int, slot: int) -> list[str]:
@@ -72,7 +76,7 @@ class Judge(Protocol):
     def reserve(self, n_slots: int) -> None: ...  # noqa: D102
     def judge(self, selection: Selection, x: Floats, time_seconds: float) -> Any: ...  # noqa: D102
     def candidates(self, judged: Any, *, grows_on: bool = False) -> Candidates: ...  # noqa: D102
-    def learn(self, judged: Any) -> None: ...  # noqa: D102
+    def learn(self, judged: Any, found: Any = None, /) -> None: ...  # noqa: D102
     def forget(self, slots: Ints) -> None: ...  # noqa: D102
     def state(self, n_slots: int) -> Arrays: ...  # noqa: D102
     def load(self, arrays: Arrays) -> None: ...  # noqa: D102
@@ -228,10 +232,18 @@ class DetectorModel:
         else:
             x = accumulator.value(model.feature.description, selection)
         judged = model.judge(selection, x, middle)
-        found = self.without_frequent(model.candidates(judged, grows_on=is_interim))
+        candidates = model.candidates(judged, grows_on=is_interim)
         if not is_interim:
-            model.learn(judged)
-        return self.score(index, found, accumulator, peaks_of(model), middle, is_interim=is_interim)
+            model.learn(judged, candidates)
+        return self.score(
+            index,
+            self.without_frequent(candidates),
+            accumulator,
+            peaks_of(model),
+            middle,
+            is_interim=is_interim,
+            share=ORDINARY_SHARE if isinstance(model, FeatureModel) else 1.0,
+        )
 
     def score(
         self,
@@ -243,6 +255,7 @@ class DetectorModel:
         *,
         is_interim: bool,
         peak_slots: Ints | None = None,
+        share: float = 1.0,
         causes: Causes | None = None,
     ) -> Findings:
         """Calibrate what was found and give it scores; unless it is interim, learn from it.
@@ -255,6 +268,8 @@ class DetectorModel:
             Middle of the bucket, epoch seconds.
         peak_slots : ndarray of shape (k,) or None
             Whose peak is to be compared with; None: each slot's own.
+        share : float
+            As of `Findings`.
         """
         calibration, detector_index = self.calibrations[index], self.detector.detector_index
         if found.slots.size == 0:
@@ -262,18 +277,18 @@ class DetectorModel:
                 calibration.learn_usual(found.n_judged)
             return Findings(detector_index, index, found, _NONE, _NONE, accumulator)
         at = found.slots if peak_slots is None else peak_slots
-        uncalibrated = -np.log(found.probability)
-        exponents = calibration.calibrate(uncalibrated)
+        exponents = calibration.calibrate(found.exponents)
         earlier = faded(peaks[0, at], middle - peaks[1, at])
-        scores = np.minimum(severity(exponents), ceiling(exponents, earlier))
+        scores = share * np.minimum(severity(exponents), ceiling(exponents, earlier))
+        np.maximum(scores, novelty.score(found.strength() * found.is_news), out=scores)
         if not is_interim:
-            calibration.learn(uncalibrated, found.n_judged)
+            calibration.learn(found.exponents, found.n_judged)
             higher = np.flatnonzero(exponents > earlier)
             if peak_slots is not None:  # of several at one place the last stands, which is then the highest
                 higher = higher[np.argsort(exponents[higher], kind="stable")]
             peaks[0, at[higher]] = exponents[higher]
             peaks[1, at[higher]] = middle
-        return Findings(detector_index, index, found, exponents, scores, accumulator, causes)
+        return Findings(detector_index, index, found, exponents, scores, accumulator, share, causes)
 
     def without_frequent(self, found: Candidates) -> Candidates:
         """Leave out what is of values that the detector is to take as too frequent."""

@@ -5,19 +5,21 @@ Judging and learning are apart: ``judge`` reads only, so that results of a bucke
 The parts are ``forecast.py`` (what is expected), ``seasons.py``, ``spread.py`` and ``probability.py``.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from domain.config.functions import Side
-from domain.model import forecast, spread
+from domain.model import forecast, novelty, spread
 from domain.model.arrays import Arrays, Floats, Ints, Selection, capacity_for, grown
 from domain.model.functions import Feature
 from domain.model.probability import (
     COUNT_MIN,
     PROBABILITY_MIN,
     SCREEN_Z,
+    TAIL_DOF_MAX,
     count_tail,
     flat_limit,
     is_random_count,
@@ -35,7 +37,7 @@ N_ROWS: Final = SPREAD.stop + 2
 """Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; forecast; spread;
 most unusual exponent so far and its time, which belong to ``scoring.py``."""
 
-BYTES_PER_SERIES: Final = 8 * N_ROWS + 2 * 4 * (DAY.cells + WEEK.cells)
+BYTES_PER_SERIES: Final = 8 * N_ROWS + 2 * 4 * (DAY.cells + WEEK.cells) + novelty.BYTES_PER_SERIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Judgement:
         The seasons at the time.
     mixed : ndarray of shape (m,)
         The expected value, relative to the origin.
+    news : novelty.News
+        How far each series went beyond what it showed before.
     """
 
     selection: Selection
@@ -69,6 +73,7 @@ class Judgement:
     expected: Floats
     day: Outlook
     week: Outlook
+    news: novelty.News
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,16 @@ class Candidates:
     probability, actual, typical : ndarray of shape (k,)
     n_judged : int
         How many values were judged to find these.
+    exponents : ndarray of shape (k,)
+        Minus the log of the probability by the distance to the expected value alone.
+    surprise : ndarray of shape (k,)
+        Of series that broke records; 0 for others.
+    noise_exponents : ndarray of shape (k,)
+        Where there is a surprise: minus the log of the chance that noise comes this far.
+    is_news : ndarray of shape (k,)
+        1 where a surprise stands out from those of late, else 0.
+    impact : ndarray of shape (k,)
+        How much of what is unusual shows over several buckets, -5 to 5.
     """
 
     slots: Ints
@@ -88,6 +103,27 @@ class Candidates:
     actual: Floats
     typical: Floats
     n_judged: int
+    exponents: Floats
+    surprise: Floats
+    noise_exponents: Floats
+    is_news: Floats
+    impact: Floats
+
+    def strength(self, n_judged: int = 1) -> Floats:
+        """Return the surprises as far as noise does not explain them, news or not.
+
+        Parameters
+        ----------
+        n_judged : int
+            How many values noise had the chance to come this far in.
+        """
+        return self.surprise * novelty.admitted(self.noise_exponents - math.log(max(n_judged, 1)))
+
+
+def without_records(probability: Floats) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Return the last five fields of `Candidates` for a model that knows of no records."""
+    nothing = np.zeros(probability.shape)
+    return -np.log(probability), nothing, nothing, nothing, nothing
 
 
 class FeatureModel:
@@ -105,6 +141,7 @@ class FeatureModel:
         self.rows: Floats = np.zeros((N_ROWS, capacity_for(0)))
         self.day = Profile(DAY, bucket_span_seconds)
         self.week = Profile(WEEK, bucket_span_seconds)
+        self.novelty = novelty.Novelty(bucket_span_seconds)
         levels = forecast.time_constants(bucket_span_seconds)
         self._memories = np.concatenate([levels, [[spread.short_memory_seconds(bucket_span_seconds)]]])
         self._long_memory_buckets = float(levels[3, 0]) / bucket_span_seconds
@@ -115,6 +152,7 @@ class FeatureModel:
             self.rows = grown(self.rows, capacity_for(n_slots))
             self.day.reserve(n_slots)
             self.week.reserve(n_slots)
+            self.novelty.reserve(n_slots)
 
     def judge(self, selection: Selection, x: Floats, time_seconds: float) -> Judgement:
         """Compare values with what their series lead to expect; nothing is changed.
@@ -144,7 +182,8 @@ class FeatureModel:
         residual = y - mixed
         z = residual / scale
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
-        return Judgement(selection, time_seconds, rows, x, y, mixed, residual, scale, z, expected, day, week)
+        news = self.novelty.judge(selection, y, residual, z)
+        return Judgement(selection, time_seconds, rows, x, y, mixed, residual, scale, z, expected, day, week, news)
 
     def candidates(self, judged: Judgement, *, grows_on: bool = False) -> Candidates:
         """Pick the unusual values and calculate their exact probabilities.
@@ -158,30 +197,86 @@ class FeatureModel:
         if grows_on and self.feature.is_additive and self.side == "low":
             return _NO_CANDIDATES
         is_mature = judged.rows[COUNT] >= COUNT_MIN
-        away = signed(judged.z, side)
-        at = ((away > SCREEN_Z) & is_mature).nonzero()[0]
+        away, far = signed(judged.z, side), judged.news.far(side)
+        at = (((away > SCREEN_Z) | (far > novelty.SCREEN_Z)) & is_mature).nonzero()[0]
         n_judged = int(np.count_nonzero(is_mature))
         if at.size == 0:
-            return Candidates(at, _NONE, _NONE, _NONE, n_judged)
-        rows = judged.rows[:, at]
-        count, (square, absolute) = rows[COUNT], rows[SPREAD][[spread.SQUARE, spread.ABSOLUTE]]
-        dof = tail_dof(square, absolute, judged.scale[at], np.minimum(count, self._long_memory_buckets))
-        probability = student_tail(away[at], dof, count, side)
-        floor_share = 1.0 - np.minimum(square / (judged.scale[at] * judged.scale[at]), 1.0)
-        np.maximum(probability, flat_limit(count, floor_share), out=probability)
-        actual = judged.x[at]
-        typical = judged.mixed[at] + rows[ORIGIN]
-        if self.feature.is_count:
-            variance = judged.scale[at] * judged.scale[at]
-            discrete = count_tail(actual, typical, variance, side)
-            np.maximum(probability, discrete, out=probability, where=is_random_count(typical, variance))
-        np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0, out=probability)
+            return Candidates(at, *_NOTHING[:3], n_judged, *_NOTHING[3:])
         selection = judged.selection
         slots = at + selection.start if isinstance(selection, slice) else selection[at]
-        return Candidates(slots, probability, actual, typical, n_judged)
+        probability = self._probabilities(judged, at, side)
+        found = Candidates(
+            slots=slots,
+            probability=probability,
+            actual=judged.x[at],
+            typical=judged.mixed[at] + judged.rows[ORIGIN][at],
+            n_judged=n_judged,
+            exponents=-np.log(probability),
+            surprise=np.zeros(at.size),
+            noise_exponents=np.zeros(at.size),
+            is_news=np.zeros(at.size),
+            impact=novelty.impact(judged.news, at, side),
+        )
+        new = (far[at] > novelty.SCREEN_Z).nonzero()[0]
+        if new.size:
+            self._add_news(judged, found, new, at[new], side)
+        return found
 
-    def learn(self, judged: Judgement) -> None:
-        """Take the judged values into the state."""
+    def _probabilities(self, judged: Judgement, at: Ints, side: Side) -> Floats:
+        """Return the probabilities of values at least as far from what was expected."""
+        rows, scale = judged.rows[:, at], judged.scale[at]
+        count, residuals = rows[COUNT], rows[SPREAD]
+        n_effective = np.minimum(count, self._long_memory_buckets)
+        dof = tail_dof(residuals[spread.SQUARE], residuals[spread.ABSOLUTE], scale, n_effective)
+        away = signed(judged.z, side)[at] / spread.leaning(residuals, judged.z[at])
+        probability = student_tail(away, dof, count, side)
+        np.maximum(probability, _limit(residuals, scale, count), out=probability)
+        self._hold_to_counts(probability, judged.x[at], judged.mixed[at] + rows[ORIGIN], scale, side)
+        return np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
+
+    def _add_news(self, judged: Judgement, found: Candidates, new: Ints, at: Ints, side: Side) -> None:
+        """Add to candidates what records they broke.
+
+        Parameters
+        ----------
+        new, at : ndarray of shape (l,)
+            Places of those that may have broken some, among the candidates and among the values judged.
+        """
+        slots, count = found.slots[new], judged.rows[COUNT][at]
+        found.surprise[new] = self.novelty.surprise(judged.news, at, slots, side, judged.time_seconds)
+        found.noise_exponents[new] = self._noise_exponents(judged, at, side)
+        found.is_news[new] = self.novelty.is_news(found.strength()[new], slots)
+        chance = np.maximum(np.exp(-found.noise_exponents[new]), novelty.chance_of_record(found.surprise[new], count))
+        is_shown = (found.strength() * found.is_news)[new] > 0.0
+        least = np.where(is_shown, np.maximum(chance, PROBABILITY_MIN), 1.0)
+        found.probability[new] = np.minimum(found.probability[new], least)
+
+    def _hold_to_counts(self, probability: Floats, actual: Floats, typical: Floats, scale: Floats, side: Side) -> None:
+        """Raise probabilities of random counts to what the distribution of counts makes of them."""
+        if self.feature.is_count:
+            variance = scale * scale
+            discrete = count_tail(actual, typical, variance, side)
+            np.maximum(probability, discrete, out=probability, where=is_random_count(typical, variance))
+
+    def _noise_exponents(self, judged: Judgement, at: Ints, side: Side) -> Floats:
+        """Return minus the log of the chance that noise of the series' spread comes as far on any scale."""
+        far, scale = judged.news.far(side)[at], judged.scale[at]
+        count, origin = judged.rows[COUNT][at], judged.rows[ORIGIN][at]
+        chance = student_tail(far, np.full(at.size, TAIL_DOF_MAX), count, side)
+        np.maximum(chance, _limit(judged.rows[SPREAD][:, at], scale, count), out=chance)
+        if self.feature.is_count:
+            noise_z = judged.news.noise_z[:, at]
+            which = (np.abs(noise_z) if side == "both" else signed(noise_z, side)).argmax(axis=0)
+            n_buckets = novelty.BUCKETS_OF_SCALE[which]
+            mean = (judged.mixed[at] + origin) * n_buckets
+            actual = mean + noise_z[which, np.arange(at.size)] * scale * np.sqrt(n_buckets)
+            self._hold_to_counts(chance, np.maximum(actual, 0.0), mean, scale * np.sqrt(n_buckets), side)
+        # Neighbouring scales share little of their tails: the best of four.
+        exponents: Floats = -np.log(np.minimum(np.maximum(chance * novelty.N_SCALES, PROBABILITY_MIN), 1.0))
+        return exponents
+
+    def learn(self, judged: Judgement, found: Candidates | None = None) -> None:
+        """Take the judged values, and what was found unusual of them if anybody asked, into the state."""
         rows = judged.rows
         count = rows[COUNT]
         away = np.maximum(judged.time_seconds - rows[TIME], 0.0)  # a new series has time 0; data may be older
@@ -206,6 +301,9 @@ class FeatureModel:
         )
         self.day.learn(judged.day, judged.selection, believed, weight)
         self.week.learn(judged.week, judged.selection, believed, weight)
+        self.novelty.learn(judged.news, judged.x, judged.time_seconds, away=away, count=count)
+        if found is not None and found.slots.size:
+            self.novelty.remember(found.strength(), found.slots)
         count += 1.0
         rows[TIME] = judged.time_seconds
         self.rows[:, judged.selection] = rows
@@ -215,11 +313,17 @@ class FeatureModel:
         self.rows[:, slots] = 0.0
         self.day.forget(slots)
         self.week.forget(slots)
+        self.novelty.forget(slots)
 
     def state(self, n_slots: int) -> Arrays:
         """Return copies of all arrays, trimmed to the slots in use."""
         self.reserve(n_slots)
-        return {"rows": self.rows[:, :n_slots].copy(), **self.day.state(n_slots), **self.week.state(n_slots)}
+        return {
+            "rows": self.rows[:, :n_slots].copy(),
+            **self.day.state(n_slots),
+            **self.week.state(n_slots),
+            **self.novelty.state(n_slots),
+        }
 
     def load(self, arrays: Arrays) -> None:
         """Take over what ``state`` returned."""
@@ -228,7 +332,14 @@ class FeatureModel:
         self.rows[:, : rows.shape[1]] = rows
         self.day.load(arrays)
         self.week.load(arrays)
+        self.novelty.load(arrays)
+
+
+def _limit(residuals: Floats, scale: Floats, count: Floats) -> Floats:
+    """Return the smallest probability that values may have, by the part of their scale that is a floor."""
+    return flat_limit(count, 1.0 - np.minimum(residuals[spread.SQUARE] / (scale * scale), 1.0))
 
 
 _NONE: Final = np.empty(0)
-_NO_CANDIDATES: Final = Candidates(np.empty(0, np.int64), _NONE, _NONE, _NONE, 0)
+_NOTHING: Final = (_NONE,) * 8
+_NO_CANDIDATES: Final = Candidates(np.empty(0, np.int64), *_NOTHING[:3], 0, *_NOTHING[3:])

@@ -23,6 +23,10 @@ MEMORY_SECONDS: Final = 30 * 86_400.0
 PEAK_MEMORY_SECONDS: Final = 20 * 86_400.0
 """Time in which an earlier peak fades to 37 %, so that a repeat is worth more the longer ago the last was."""
 
+ORDINARY_SHARE: Final = 0.7
+"""Highest score of a value that is improbable, but within what its series showed before, in parts of 100. Chosen,
+measured by benchmarks/nab.py: it stays below what never happened before, and above 50 where it is one in 10^7."""
+
 _SEVERITY: Final = (
     (0.0, 0.0),
     (-math.log10(0.035), 0.0),

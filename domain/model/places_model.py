@@ -11,7 +11,7 @@ import numpy as np
 
 from domain.model.accumulators import turned
 from domain.model.arrays import Arrays, Floats, Ints, Selection, capacity_for, grown
-from domain.model.feature_model import Candidates
+from domain.model.feature_model import Candidates, without_records
 from domain.model.functions import Feature
 from domain.model.probability import COUNT_MIN, PROBABILITY_MIN
 
@@ -161,11 +161,12 @@ class PlacesModel:
             judged.place[0, at],
             typical[:, LATITUDE],
             int(np.count_nonzero(is_mature)),
+            *without_records(probability[at]),
             actual_longitudes=judged.place[1, at],
             typical_longitudes=typical[:, LONGITUDE],
         )
 
-    def learn(self, judged: PlacesJudgement) -> None:
+    def learn(self, judged: PlacesJudgement, _found: Candidates | None = None) -> None:
         """Take the judged places into the state."""
         rows, centres = judged.rows, judged.centres
         ratio = judged.distance2 / (2.0 * judged.variance)

@@ -12,7 +12,7 @@ import numpy as np
 
 from domain.config.functions import Side
 from domain.model.arrays import Arrays, Floats, Ints, capacity_for, grown
-from domain.model.feature_model import BYTES_PER_SERIES, Candidates, FeatureModel, Judgement
+from domain.model.feature_model import BYTES_PER_SERIES, Candidates, FeatureModel, Judgement, without_records
 from domain.model.functions import Feature
 from domain.model.probability import PROBABILITY_MIN, SCREEN_Z, flat_limit, signed, student_tail, tail_dof
 from domain.model.spread import COUNT_SCALE_MIN, SCALE_MIN, VARIATION_MIN, WINSOR
@@ -228,9 +228,8 @@ class PopulationFeature:
         np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0, out=probability)
         typical = np.where(share > 0.5, np.exp(judged.forms[1].expected[at]), judged.forms[0].expected[at])
         kept = probability < UNUSUAL
-        return Candidates(
-            judged.members.slots[far[kept]], probability[kept], judged.members.x[far[kept]], typical[kept], n_judged
-        )
+        slots, x, p = judged.members.slots[far[kept]], judged.members.x[far[kept]], probability[kept]
+        return Candidates(slots, p, x, typical[kept], n_judged, *without_records(p))
 
     def _tail(self, judged: PopulationJudgement, form: int, away: Floats, at: Ints, side: Side) -> Floats:
         rows, scale = judged.rows[:, at], judged.forms[form].scale[at]

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from domain.model.arrays import Arrays, Floats, Ints
-from domain.model.feature_model import Candidates
+from domain.model.feature_model import Candidates, without_records
 from domain.model.functions import Feature
 from domain.model.places_model import N_CENTRES_OF_POPULATION, PlaceCandidates, PlacesModel
 from domain.model.times_model import DAY_SECONDS, WEEK_SECONDS, TimesModel
@@ -64,7 +64,8 @@ class PopulationTimes:
             self._times.learn_many(judged, total)
         kept = np.flatnonzero(probability[place] < 1.0)
         own = place[kept]
-        return Candidates(slots[kept], probability[own], phase[kept], typical[own], int(slots.size))
+        p = probability[own]
+        return Candidates(slots[kept], p, phase[kept], typical[own], int(slots.size), *without_records(p))
 
     def _pairs_of(self, unusual: Candidates) -> Ints:
         cell = np.minimum(unusual.actual * (self._times.n_cells / self._times.period), self._times.n_cells - 1)

@@ -14,7 +14,7 @@ from domain.model.accumulators import Accumulator
 from domain.model.arrays import Arrays, Bools, Floats, Ints, capacity_for, grown
 from domain.model.causes import Causes, causes_of
 from domain.model.detector_model import DetectorModel, Findings, under
-from domain.model.feature_model import Candidates
+from domain.model.feature_model import Candidates, without_records
 from domain.model.groups import GROUP_OF_SLOT_BYTES, Groups
 from domain.model.rarity import UNIT, Rarity
 
@@ -71,9 +71,8 @@ class RareModel(DetectorModel):
         scopes = self.groups["scopes"].of_slot[:n_values]
         probability, share = self.rarity.probabilities(values, scopes)
         rare = np.flatnonzero(probability[place] < SCREEN)
-        found = Candidates(
-            present[rare], probability[place][rare], np.ones(rare.size), share[place][rare], int(present.size)
-        )
+        p, typical = probability[place][rare], share[place][rare]
+        found = Candidates(present[rare], p, np.ones(rare.size), typical, int(present.size), *without_records(p))
         found, causes = self.without_frequent(found), None
         if self._has_members:
             assert accumulator is not None or found.slots.size == 0

@@ -2,7 +2,8 @@
 
 The least probable finding speaks for the bucket, as the best of all values judged in it: ``1 - (1 - p)^n``. The same is
 asked of each influencer field, with the findings that have a value of it. Each of these has its own history to be
-normalised against.
+normalised against. What a series never showed before bypasses that history: it is scored as it is, or higher if it is
+improbable too.
 """
 
 import math
@@ -13,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from domain.config.job import JobConfig
+from domain.model import novelty
 from domain.model.detector_model import DetectorModel, Findings
 from domain.model.normalizer import BucketNormalizer, exponent_of_best, severity
 from domain.model.results import (
@@ -31,10 +33,34 @@ BUCKET_TIME: Final = "bucket_time"
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """A record, and how unusual it is beside the others of its bucket."""
+class Evidence:
+    """How unusual something is beside the others of its bucket.
 
-    exponent: float
+    Attributes
+    ----------
+    exponent : float
+        Minus the log of its probability, calibrated.
+    share : float
+        Highest score that it can have by this, in parts of 100.
+    strength : float
+        How surprising the records are that it broke, as far as noise in any value of the bucket does not explain them.
+    """
+
+    exponent: float = 0.0
+    share: float = 1.0
+    strength: float = 0.0
+
+    def or_better(self, other: "Evidence") -> "Evidence":
+        """Return the better of each of two findings about the same thing."""
+        exponent, share = max((self.exponent, self.share), (other.exponent, other.share))
+        return Evidence(exponent, share, max(self.strength, other.strength))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A record, and what speaks for it."""
+
+    evidence: Evidence
     record: RecordResult
 
 
@@ -65,17 +91,17 @@ class BucketScorer:
             Epoch seconds.
         """
         n_judged = sum(finding.candidates.n_judged for finding in findings)
-        best = max((float(finding.exponents.max()) for finding in findings if finding.exponents.size), default=0.0)
+        best = _best_of_all(findings, n_judged)
         records = self._records(detectors, findings, n_judged)
         influencers = self._influencers(records, bucket_start)
-        exponents = {BUCKET_TIME: best, **{name: 0.0 for name in self._fields}}
+        evidence = {BUCKET_TIME: best, **{name: Evidence() for name in self._fields}}
         for found in records:
             for mention in found.record.influencers:
                 name = mention.influencer_field_name
-                exponents[name] = max(exponents[name], found.exponent)
+                evidence[name] = evidence[name].or_better(found.evidence)
         seen = [
-            self._bucket_influencer(name, exponent_of_best(exponent, n_judged), bucket_start, is_interim=is_interim)
-            for name, exponent in exponents.items()
+            self._bucket_influencer(name, each, n_judged, bucket_start, is_interim=is_interim)
+            for name, each in evidence.items()
         ]
         bucket_influencers = [item for item in seen if item is not None]
         score = max((item.anomaly_score for item in bucket_influencers), default=0.0)
@@ -92,16 +118,17 @@ class BucketScorer:
         )
 
     def _bucket_influencer(
-        self, name: str, exponent: float, bucket_start: int, *, is_interim: bool
+        self, name: str, evidence: Evidence, n_judged: int, bucket_start: int, *, is_interim: bool
     ) -> BucketInfluencer | None:
+        exponent = exponent_of_best(evidence.exponent, n_judged)
         normalizer = self._normalizers[name]
-        score = normalizer.score(exponent, bucket_start)
+        score = _score(evidence, normalizer.score(exponent, bucket_start))
         if not is_interim:
             normalizer.learn(exponent, bucket_start)
         if score <= 0.0:
             return None
         raw = float(severity(np.array([exponent]))[0])
-        return BucketInfluencer(name, score, score, raw, math.exp(-exponent))
+        return BucketInfluencer(name, score, score, raw, math.exp(-max(exponent, evidence.strength)))
 
     def _records(self, detectors: Sequence[DetectorModel], findings: Sequence[Findings], n_judged: int) -> list[Found]:
         cutoff = min(CUTOFF, RECORDS_PER_BUCKET_EXPECTED / max(n_judged, 1))
@@ -110,24 +137,30 @@ class BucketScorer:
         for finding in findings:
             if finding.exponents.size == 0:
                 continue
-            shown = np.flatnonzero((finding.exponents >= least) & (finding.scores > 0.0))
+            candidates = finding.candidates
+            strength = candidates.strength(n_judged) * candidates.is_news
+            is_new = (strength > 0.0) & (candidates.probability <= CUTOFF)
+            shown = np.flatnonzero(((finding.exponents >= least) | is_new) & (finding.scores > 0.0))
             detector = detectors[finding.detector_index]
-            records += [_record(detector, finding, k, self._fields) for k in shown.tolist()]
+            for k in shown.tolist():
+                evidence = Evidence(float(finding.exponents[k]), finding.share, float(strength[k]))
+                records.append(Found(evidence, _record(detector, finding, k, self._fields)))
         records.sort(key=_most_unusual_first)
         return records
 
     def _influencers(self, records: list[Found], bucket_start: int) -> list[InfluencerResult]:
-        strongest: dict[tuple[str, str], float] = {}
+        strongest: dict[tuple[str, str], Evidence] = {}
         for found in records:
             for mention in found.record.influencers:
                 for value in mention.influencer_field_values:
                     key = (mention.influencer_field_name, value)
-                    strongest[key] = max(strongest.get(key, 0.0), found.exponent)
+                    strongest[key] = strongest.get(key, Evidence()).or_better(found.evidence)
         results = []
-        for (name, value), exponent in strongest.items():
-            score = self._normalizers[name].score(exponent, bucket_start)
+        for (name, value), evidence in strongest.items():
+            score = _score(evidence, self._normalizers[name].score(evidence.exponent, bucket_start))
             if score > 0.0:
-                results.append(InfluencerResult(name, value, score, score, math.exp(-exponent)))
+                probability = math.exp(-max(evidence.exponent, evidence.strength))
+                results.append(InfluencerResult(name, value, score, score, probability))
         results.sort(key=lambda item: (-item.influencer_score, item.influencer_field_name, item.influencer_field_value))
         return results
 
@@ -141,7 +174,22 @@ class BucketScorer:
             normalizer.load(state[name])
 
 
-def _record(detector: DetectorModel, finding: Findings, k: int, influencer_fields: tuple[str, ...]) -> Found:
+def _best_of_all(findings: Sequence[Findings], n_judged: int) -> Evidence:
+    """Return what speaks most for a bucket."""
+    best = Evidence()
+    for finding in findings:
+        if finding.exponents.size:
+            strength = finding.candidates.strength(n_judged) * finding.candidates.is_news
+            best = best.or_better(Evidence(float(finding.exponents.max()), finding.share, float(strength.max())))
+    return best
+
+
+def _score(evidence: Evidence, normalized: float) -> float:
+    """Return the better of the scores for being improbable and for being new."""
+    return max(evidence.share * normalized, float(novelty.score(np.array([evidence.strength]))[0]))
+
+
+def _record(detector: DetectorModel, finding: Findings, k: int, influencer_fields: tuple[str, ...]) -> RecordResult:
     config, candidates = detector.detector, finding.candidates
     slot = int(candidates.slots[k])
     name = detector.series.names[slot]
@@ -162,9 +210,10 @@ def _record(detector: DetectorModel, finding: Findings, k: int, influencer_field
         by_field_value=terms.get(config.by_field_name or ""),
         partition_field_name=config.partition_field_name,
         partition_field_value=terms.get(config.partition_field_name or ""),
+        multi_bucket_impact=float(candidates.impact[k]),
         influencers=_mentions(detector, finding, slot, influencer_fields),
     )
-    return Found(float(finding.exponents[k]), detector.complete(record, finding, k))
+    return detector.complete(record, finding, k)
 
 
 def _mentions(

@@ -10,11 +10,11 @@ import numpy as np
 
 from domain.model.arrays import Floats
 
-SQUARE, SQUARE_SHORT, ABSOLUTE, LOW, HIGH, OUTLIERS = range(6)
+SQUARE, SQUARE_SHORT, ABSOLUTE, LOW, HIGH, OUTLIERS, SIGNED = range(7)
 """Rows: mean square of residuals over days, over hours; mean absolute residual; lowest and highest believed value,
-relative to the origin; share of outliers among the latest values."""
+relative to the origin; share of outliers among the latest values; mean square with the sign of the residual."""
 
-N_ROWS: Final = 6
+N_ROWS: Final = 7
 
 VARIATION_MIN: Final = 1e-4
 """Smallest spread, in parts of the level. A relative change below that is never an anomaly."""
@@ -66,6 +66,22 @@ def scale_of(rows: Floats, count: Floats, level: Floats, is_count: bool) -> Floa
     np.maximum(scale, (rows[HIGH] - rows[LOW]) * RANGE_SHARE, out=scale)
     np.maximum(scale, COUNT_SCALE_MIN if is_count else SCALE_MIN, out=scale)
     return scale
+
+
+def leaning(rows: Floats, z: Floats) -> Floats:
+    """Return how many times farther than the spread residuals of the sign of ``z`` reach: 1 to 1.41.
+
+    The mean squares of either sign differ where residuals are skewed (two-piece normal: Fechner, 1897). The shorter
+    side is not taken as any shorter than the spread.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (N_ROWS, m)
+    z : ndarray of shape (m,)
+    """
+    lean = np.copysign(rows[SIGNED], rows[SIGNED] * z) / np.maximum(rows[SQUARE], SCALE_MIN * SCALE_MIN)
+    reach: Floats = np.sqrt(1.0 + np.minimum(np.maximum(lean, 0.0), 1.0))
+    return reach
 
 
 def belief(rows: Floats, z: Floats, count: Floats) -> tuple[Floats, Floats]:
@@ -127,6 +143,7 @@ def learn(
     square = size * size
     rows[SQUARE] += gains[0] * (square - rows[SQUARE])
     rows[SQUARE_SHORT] += gains[1] * (square - rows[SQUARE_SHORT])
+    rows[SIGNED] += gains[0] * (np.copysign(square, residual) - rows[SIGNED])
     rows[ABSOLUTE] += gains[0] * (size - rows[ABSOLUTE])
     rows[LOW] += fade * (slow - rows[LOW])
     rows[HIGH] += fade * (slow - rows[HIGH])

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from domain.model.arrays import Arrays, Floats, Ints, Selection, Singles, capacity_for, grown
-from domain.model.feature_model import Candidates
+from domain.model.feature_model import Candidates, without_records
 from domain.model.functions import Feature
 from domain.model.probability import COUNT_MIN, PROBABILITY_MIN
 
@@ -180,7 +180,7 @@ class TimesModel:
         typical = (shares.argmax(axis=0) + 0.5) * (self.period / self.n_cells)
         selection = judged.selection
         slots = at + selection.start if isinstance(selection, slice) else selection[at]
-        return Candidates(slots, probability, judged.phase[at], typical, n_judged)
+        return Candidates(slots, probability, judged.phase[at], typical, n_judged, *without_records(probability))
 
     def _shares(self, judged: TimesJudgement, at: Ints) -> Floats:
         """Return the shares of all cells of some series, all widths weighed, shape (n_cells, k)."""
@@ -193,7 +193,7 @@ class TimesModel:
             shares += judged.weights[j, at] * self._share(near, half, total, novelty)
         return shares
 
-    def learn(self, judged: TimesJudgement) -> None:
+    def learn(self, judged: TimesJudgement, _found: Candidates | None = None) -> None:
         """Take the judged times into the state."""
         rows, cells = judged.rows, judged.cells
         np.copyto(rows[FIRST], judged.time_seconds, where=rows[COUNT] == 0.0)

@@ -150,6 +150,76 @@ def test_a_lasting_shift_is_accepted_within_two_days() -> None:
     assert max(last, default=0.0) < 50
 
 
+@pytest.mark.parametrize(
+    ("distribution", "seed"), [("normal", 16), ("gamma", 17), ("lognormal", 18), ("autocorrelated", 19)]
+)
+def test_probabilities_are_calibrated_whatever_the_noise(distribution: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shape = (1000, 100)
+    values = {
+        "normal": rng.normal(0, 1, shape),
+        "gamma": rng.gamma(2, 1, shape),
+        "lognormal": rng.lognormal(0, 0.8, shape),
+        "autocorrelated": _autocorrelated(rng, shape),
+    }[distribution]
+    _, results = run(BY_HOST, grid(100 + 3 * values))
+    settled = START + 288 * SPAN
+    probabilities = np.array([record.probability for time, record in scored(results) if time >= settled])
+    for p in (1e-2, 1e-3):
+        assert p / 2.5 < np.count_nonzero(probabilities < p) / 71_200 < 2.5 * p
+
+
+def _autocorrelated(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:  # type: ignore[type-arg]
+    values = rng.normal(0, 1, shape)
+    for k in range(1, len(values)):
+        values[k] += 0.8 * values[k - 1]
+    return values
+
+
+def wave(seed: int) -> np.ndarray:  # type: ignore[type-arg]
+    """Three weeks with a daily season from 50 to 150 and a spread of 3."""
+    hours = np.arange(96 * 21) / 4
+    return 100 + 50 * np.sin(2 * np.pi * hours / 24) + np.random.default_rng(seed).normal(0, 3, hours.size)
+
+
+def best_score(values: np.ndarray, first: int, stop: int) -> float:  # type: ignore[type-arg]
+    _, results = run(BY_HOST, grid(values[:, None]))
+    buckets = {(time - START) // SPAN: record.record_score for time, record in scored(results)}
+    return max((score for bucket, score in buckets.items() if first <= bucket < stop), default=0.0)
+
+
+EVENT = 16 * 96
+"""Midnight, where the wave is at 100."""
+
+
+@pytest.mark.parametrize("seed", [20, 21])
+def test_a_value_improbable_for_its_hour_is_found_inside_the_range(seed: int) -> None:
+    values = wave(seed)
+    values[EVENT + 72] += 30
+    assert best_score(values, EVENT + 72, EVENT + 73) >= 50
+
+
+@pytest.mark.parametrize("seed", [20, 21])
+def test_a_repeat_a_week_later_still_counts(seed: int) -> None:
+    values = wave(seed)
+    values[EVENT - 672 : EVENT - 668] += 60
+    values[EVENT : EVENT + 4] += 60
+    assert best_score(values, EVENT, EVENT + 4) >= 25
+
+
+def test_a_change_of_period_is_found() -> None:
+    values = wave(22)
+    hours = np.arange(values.size - EVENT) / 4
+    values[EVENT:] = 100 + 50 * np.sin(2 * np.pi * hours / 12)
+    assert best_score(values, EVENT, EVENT + 96) >= 50
+
+
+def test_a_slow_leak_is_found() -> None:
+    values = np.random.default_rng(23).normal(100, 3, 96 * 21)
+    values[EVENT : EVENT + 192] += np.linspace(0, 30, 192)
+    assert best_score(values, EVENT, EVENT + 192) >= 50
+
+
 def test_absurd_values_leave_finite_results_and_a_working_model() -> None:
     rng = np.random.default_rng(14)
     values = rng.normal(0, 1, (300, 2))

@@ -80,6 +80,14 @@ def test_ordinary_values_are_believed_and_far_ones_are_not() -> None:
     assert shift.tolist() == [0.0, 0.0, 0.0]
 
 
+def test_residuals_reach_farther_on_the_side_they_lean_to() -> None:
+    rows = np.zeros((spread.N_ROWS, 4))
+    rows[spread.SQUARE] = 4.0
+    rows[spread.SIGNED] = [3.0, 3.0, -4.0, 0.0]
+    reach = spread.leaning(rows, np.array([5.0, -5.0, -5.0, 5.0]))
+    assert reach.tolist() == [math.sqrt(1.75), 1.0, math.sqrt(2.0), 1.0]
+
+
 def test_values_that_stay_away_are_believed_in_the_end() -> None:
     rows = np.zeros((spread.N_ROWS, 1))
     weights = [float(spread.belief(rows, np.array([10.0]), np.array([1e6]))[0][0]) for _ in range(8)]
