@@ -46,7 +46,7 @@ def total_size(paths: list[Path]) -> int | None:
     return sum(path.stat().st_size for path in paths)
 
 
-def read_blocks(path: Path, config: JobConfig) -> Iterator[Block]:
+def read_blocks(path: Path, config: JobConfig, now_ms: int) -> Iterator[Block]:
     """Read the records of a file.
 
     Raises
@@ -57,7 +57,7 @@ def read_blocks(path: Path, config: JobConfig) -> Iterator[Block]:
         The file cannot be read.
     """
     name = "standard input" if str(path) == STANDARD_INPUT else str(path)
-    reader = RecordReader(*input_format(config))
+    reader = RecordReader(*input_format(config, now_ms))
     try:
         with _opened(path) as raw:
             yield from _blocks(reader, raw)

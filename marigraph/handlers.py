@@ -206,7 +206,7 @@ def post_data(
     stored = find_posted(app, job_id, command_id) if command_id is not None else None
     if stored is not None:
         return stored.resource(job_id)
-    batches = read_records(data, *input_format(writer.job.settings()))
+    batches = read_records(data, *input_format(writer.job.settings(), app.now_ms()))
     counts = post_batches(writer, batches, context, command_id)
     app.project()
     return counts.resource(job_id)
@@ -233,13 +233,17 @@ def check_open(job: Job) -> None:
         raise Conflict(msg)
 
 
-def input_format(config: JobConfig) -> tuple[RecordSchema, str | None, CsvFormat | None]:
-    """Return how a job's data are read: the fields, and the format where the job fixes it."""
+def input_format(config: JobConfig, now_ms: int) -> tuple[RecordSchema, str | None, CsvFormat | None]:
+    """Return how a job's data are read: the fields, and the format where the job fixes it.
+
+    Dates whose format names no year are of the present one. What is stored are times, so a replay never asks again.
+    """
+    schema = RecordSchema.of(config, default_year=datetime.fromtimestamp(now_ms / 1000, UTC).year)
     description = config.data_description
     if description.format != "delimited":
-        return RecordSchema.of(config), None, None
+        return schema, None, None
     csv_format = CsvFormat(description.field_delimiter or "\t", description.quote_character or '"')
-    return RecordSchema.of(config), "delimited", csv_format
+    return schema, "delimited", csv_format
 
 
 def post_batches(

@@ -49,7 +49,7 @@ def ingest(
     counts = DataCounts()
     n_skipped = 0
     for path in paths:
-        for block in read_blocks(path, config):
+        for block in read_blocks(path, config, app.now_ms()):
             if block.batch is None:
                 continue
             command_id = command_id_of(writer.job, block)

@@ -1,5 +1,7 @@
 """Jobs as resources: names, lists, groups, configuration and statistics."""
 
+from datetime import UTC, datetime
+
 import pytest
 from sqlalchemy import update
 
@@ -198,3 +200,13 @@ def test_a_row_of_jobs_that_cannot_be_trusted_is_folded_anew(app, damage):
     assert app.jobs.all() == before
     handlers.open_job(app, "j", CONTEXT)
     assert app.jobs.all()[0].version == before[0].version + 1
+
+
+def test_dates_without_a_year_are_of_the_present_one(app):
+    body = {**BODY, "data_description": {"time_field": "time", "time_format": "MMM dd HH:mm:ss"}}
+    handlers.create_job(app, "j", body, CONTEXT)
+    handlers.open_job(app, "j", CONTEXT)
+    counts = handlers.post_data(app, "j", b'{"time": "Jan 02 03:04:05"}', CONTEXT)
+    latest = datetime.fromtimestamp(counts["latest_record_timestamp"] / 1000, UTC)
+    now = datetime.fromtimestamp(app.now_ms() / 1000, UTC)
+    assert latest == datetime(now.year, 1, 2, 3, 4, 5, tzinfo=UTC)
