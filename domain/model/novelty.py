@@ -44,8 +44,8 @@ RECORD_MEMORY_SECONDS: Final = 180 * DAY
 """Time in which a record fades to the mean. Chosen, measured by benchmarks/nab.py: a month is too short."""
 MEAN_MEMORY_SECONDS: Final = 5 * DAY
 YOUTH_SECONDS: Final = 2 * DAY
-"""Age at which a surprise counts for 63 %: until a series has shown a few days, records are cheap. In the first day they
-hardly count, by a factor ``1 - exp(-days^4)``: each hour of it is one that the series was never seen at."""
+"""Age at which a surprise counts for 63 %: until a series has shown a few days, records are cheap. In the first day
+they hardly count, by a factor ``1 - exp(-days^4)``: each hour of it is one that the series was never seen at."""
 TAIL: Final = 20.0
 """How many times smaller than the distance from mean to record the scale of the tail is. Chosen, measured by
 benchmarks/nab.py."""
