@@ -23,6 +23,7 @@ from domain.model.groups import Groups
 from domain.model.normalizer import ORDINARY_SHARE, Calibration, ceiling, faded, severity
 from domain.model.places_model import PlaceCandidates, PlacesModel
 from domain.model.results import GeoResults, RecordResult
+from domain.model.rules import skipped
 from domain.model.series import Name, SeriesTable, name_cost
 from domain.model.times_model import DAY_SECONDS, WEEK_SECONDS, TimesModel
 
@@ -127,6 +128,7 @@ class DetectorModel:
         self, detector: Detector, influencers: tuple[str, ...], bucket_span_seconds: int, n_open_max: int
     ) -> None:
         self.detector = detector
+        self.bucket_span_seconds = bucket_span_seconds
         self.traits = FUNCTIONS[detector.base_function]
         terms = (detector.partition_field_name, detector.by_field_name, detector.over_field_name)
         self.series = SeriesTable(tuple(name for name in terms if name is not None))
@@ -288,6 +290,11 @@ class DetectorModel:
                 higher = higher[np.argsort(exponents[higher], kind="stable")]
             peaks[0, at[higher]] = exponents[higher]
             peaks[1, at[higher]] = middle
+        if self.detector.custom_rules:
+            bucket_start = middle - 0.5 * self.bucket_span_seconds
+            heard = ~skipped(self.detector.custom_rules, found.actual, found.typical, bucket_start)
+            exponents, scores = exponents * heard, scores * heard
+            found = replace(found, is_news=found.is_news * heard)
         return Findings(detector_index, index, found, exponents, scores, accumulator, share, causes)
 
     def without_frequent(self, found: Candidates) -> Candidates:

@@ -258,6 +258,8 @@ class Model:
         assert len(config.detectors) == len(self.config.detectors)
         assert config.bucket_span_seconds == self.config.bucket_span_seconds
         self.config = config
+        for model, detector in zip(self._detectors, config.detectors, strict=True):
+            model.detector = detector
         self._memory.change_limit(config.model_memory_limit_bytes)
         if self._messages is not None:
             self._messages = Messages.of(config, self._messages.categorizer.state())

@@ -1,11 +1,8 @@
 """What a job counts about its data."""
 
-import doctest
-
 import numpy as np
 import pytest
 
-import domain.data_counts
 from domain.bucket_diagnosis import BucketDiagnosis
 from domain.data_counts import Counted, DataCounts, accept_mask, count_batch
 from domain.records import RecordBatch, read_json
@@ -34,10 +31,6 @@ def count(
         latency_seconds=latency,
         n_analysis_fields=n_fields,
     )
-
-
-def test_examples_hold() -> None:
-    assert doctest.testmod(domain.data_counts).failed == 0
 
 
 def test_an_older_second_is_out_of_order_even_inside_its_bucket() -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import doctest
-
 import pytest
 
-from domain.categories import alignment, categorizer, category, tokens, vocabulary
 from domain.categories.vocabulary import HARD, SOFT, STRONG, WEAK, kind_of
 
 
@@ -21,8 +18,3 @@ from domain.categories.vocabulary import HARD, SOFT, STRONG, WEAK, kind_of
 )
 def test_the_kind_of_a_token_is_in_its_spelling(kind: int, words: str) -> None:
     assert {word: kind for word in words.split()} == {word: kind_of(word) for word in words.split()}
-
-
-@pytest.mark.parametrize("module", [alignment, categorizer, category, tokens, vocabulary])
-def test_the_examples_in_the_documentation_run(module: object) -> None:
-    assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
