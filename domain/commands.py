@@ -57,13 +57,6 @@ class FlushJob(Command):
 
 
 @dataclass(frozen=True, slots=True)
-class PersistSnapshot(Command):
-    """Record that the model's state was stored."""
-
-    snapshot: SnapshotPersisted
-
-
-@dataclass(frozen=True, slots=True)
 class CloseJob(Command):
     """Take no more data; ``snapshot`` describes the state stored for it, None if there is nothing to keep."""
 

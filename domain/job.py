@@ -7,7 +7,7 @@ command is at work and are laid over the job by the application (``Job.in_state`
 was deleted, is ``absent``. The model that analyses the records is folded apart, in ``domain/model``.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -21,7 +21,6 @@ from domain.commands import (
     FailJob,
     FlushJob,
     OpenJob,
-    PersistSnapshot,
     PostData,
     ReassignJob,
     RevertSnapshot,
@@ -246,11 +245,6 @@ def range_end_ms(start_ms: int | None, end_ms: int | None) -> int | None:
     return end_ms
 
 
-def _persist(job: Job, command: PersistSnapshot) -> list[Event]:
-    job.settings()
-    return [command.snapshot]
-
-
 def _close(job: Job, command: CloseJob) -> list[Event]:
     job.settings()
     if job.state == CLOSED:
@@ -327,7 +321,6 @@ _DECIDERS: dict[type, Callable[[Job, Any], list[Event]]] = {
     OpenJob: _open,
     PostData: _post,
     FlushJob: _flush,
-    PersistSnapshot: _persist,
     CloseJob: _close,
     FailJob: _fail,
     RevertSnapshot: _revert,
@@ -360,13 +353,6 @@ def evolve(job: Job, event: Any, version: int, recorded_ms: int) -> Job:
     if event.type == Deleted.type:
         return Job(job.job_id, version=version)
     return msgspec.structs.replace(job, version=version, **changes)
-
-
-def evolve_all(job: Job, events: Iterable[tuple[Any, int, int]]) -> Job:
-    """Fold ``(event, version, recorded_ms)`` triples in order."""
-    for event, version, recorded_ms in events:
-        job = evolve(job, event, version, recorded_ms)
-    return job
 
 
 def _created(_job: Job, event: Created, version: int, _recorded_ms: int) -> dict[str, Any]:

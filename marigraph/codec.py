@@ -43,6 +43,7 @@ def build_codec() -> Codec:
             decode=msgspec.json.Decoder(structs[name]).decode,
             validate=model.model_validate,
         )
+    codec.check_complete()
     return codec
 
 

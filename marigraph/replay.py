@@ -6,12 +6,12 @@ at reopen and in ``verify`` alike; the fold itself is ``domain.fold``.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from domain.events import read_config, store_config
-from domain.fold import NOTHING, Outcome, fold
+from domain.fold import Outcome, fold
 from domain.model import FOLD_VERSION, DamagedState, Model, decode_state, encode_state
 from domain.records import RecordBatch, decode_batch
 from eventstore import Codec, EventStore, Snapshot
@@ -61,7 +61,7 @@ class ModelFold:
             raise CannotReplay(msg)
         if item.payload_digest is not None and batch is None:
             batch = self.source.read_batch(item)
-        return fold(self.model, event, batch) if event.type != "opened" else NOTHING
+        return fold(self.model, event, batch)
 
 
 @dataclass(slots=True)
@@ -88,9 +88,7 @@ class ModelSource:
         payload = self.store.read_payload(self.stream, item.payload_digest)
         return decode_batch(payload.body, payload.codec)
 
-    def fold_at(
-        self, version: int, created_version: int, on_step: Callable[[Recorded], None] | None = None
-    ) -> ModelFold:
+    def fold_at(self, version: int, created_version: int) -> ModelFold:
         """Return the fold as of a version of the stream.
 
         Parameters
@@ -99,14 +97,10 @@ class ModelSource:
             Fold all events up to this one.
         created_version : int
             Version of the job's ``created`` event: what lies before belongs to an earlier job of the same id.
-        on_step : callable or None
-            Called after each event folded, for progress.
         """
         folded = self.nearest(version, created_version)
         for item in self.events(folded.version, version):
             folded.step(item)
-            if on_step is not None:
-                on_step(item)
         return folded
 
     def nearest(self, version: int, created_version: int) -> ModelFold:

@@ -8,11 +8,9 @@ import typer
 from marigraph import schema
 from marigraph.cli.output import print_json, say
 from marigraph.cli.progress import fraction
-from marigraph.cli.session import Json, session_of
+from marigraph.cli.session import CHECK_FAILED, Json, session_of
 
 app = typer.Typer(no_args_is_help=True, help="Upgrade, check, back up and copy the database.")
-
-CHECK_FAILED = 1
 
 
 @app.command()

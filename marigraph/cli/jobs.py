@@ -10,7 +10,7 @@ import typer
 from domain.config import parse_duration_seconds
 from domain.errors import ParseError
 from marigraph import handlers, queries
-from marigraph.cli.output import moment, print_fields, print_json, print_table, say
+from marigraph.cli.output import moment, print_answer, print_fields, print_json, print_table
 from marigraph.cli.session import JobId, Json, session_of
 
 app = typer.Typer(no_args_is_help=True, help="Create, open, flush, close, change and delete jobs.")
@@ -63,10 +63,7 @@ def create(
     body = read_body(config)
     with session.application() as application:
         resource = handlers.create_job(application, job_id, body, session.context)
-    if as_json:
-        print_json(resource)
-    else:
-        say(f"created job {resource['job_id']}")
+    print_answer(resource, f"created job {resource['job_id']}", as_json)
 
 
 @app.command()
@@ -130,7 +127,7 @@ def open_job(context: typer.Context, job: JobId, timeout: Timeout = "30m", as_js
     seconds = parse_duration_seconds(timeout, "timeout")
     with session.application() as application:
         answer = handlers.open_job(application, job, session.context, seconds)
-    _answer(answer, f"opened job {job}", as_json)
+    print_answer(answer, f"opened job {job}", as_json)
 
 
 @app.command(epilog="Example: `marigraph job flush web --calc-interim --advance-time 2024-01-31T00:00:00Z`")
@@ -163,7 +160,7 @@ def flush(
     with session.application() as application:
         answer = handlers.flush_job(application, job, parameters, session.context)
     end_ms = answer.get("last_finalized_bucket_end")
-    _answer(answer, f"flushed job {job}; results are final up to {moment(end_ms)}", as_json)
+    print_answer(answer, f"flushed job {job}; results are final up to {moment(end_ms)}", as_json)
 
 
 @app.command()
@@ -179,7 +176,7 @@ def close(
     seconds = parse_duration_seconds(timeout, "timeout")
     with session.application() as application:
         answer = handlers.close_jobs(application, job, session.context, force=force, timeout_seconds=seconds)
-    _answer(answer, f"closed job {job}", as_json)
+    print_answer(answer, f"closed job {job}", as_json)
 
 
 @app.command(epilog="""Example: `marigraph job update web '{"description": "the shop"}'`""")
@@ -196,7 +193,7 @@ def update(
     body = read_body(changes)
     with session.application() as application:
         resource = handlers.update_job(application, job, body, session.context)
-    _answer(resource, f"updated job {job}", as_json)
+    print_answer(resource, f"updated job {job}", as_json)
 
 
 @app.command()
@@ -210,11 +207,4 @@ def delete(
     session = session_of(context)
     with session.application() as application:
         answer = handlers.delete_job(application, job, session.context, force=force)
-    _answer(answer, f"deleted job {job}", as_json)
-
-
-def _answer(resource: dict[str, Any], line: str, as_json: bool) -> None:
-    if as_json:
-        print_json(resource)
-    else:
-        say(line)
+    print_answer(answer, f"deleted job {job}", as_json)

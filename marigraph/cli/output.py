@@ -34,6 +34,14 @@ def print_json(resource: Any) -> None:
     sys.stdout.flush()
 
 
+def print_answer(resource: Any, line: str, as_json: bool) -> None:
+    """Print what a command was answered: the resource if JSON was asked for, else one line."""
+    if as_json:
+        print_json(resource)
+    else:
+        say(line)
+
+
 def print_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[Any]],

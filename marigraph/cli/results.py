@@ -9,6 +9,7 @@ from marigraph import queries
 from marigraph.cli.output import moment, number, print_json, print_table, say, score
 from marigraph.cli.progress import counting
 from marigraph.cli.session import (
+    CHECK_FAILED,
     Descending,
     End,
     Every,
@@ -26,7 +27,6 @@ from marigraph.cli.session import (
 )
 
 MinScore = Annotated[float, typer.Option("--min-score", help="Only with at least this score.")]
-CHECK_FAILED = 1
 
 
 def register(app: typer.Typer) -> None:

@@ -27,6 +27,9 @@ NoInterim = Annotated[bool, typer.Option("--exclude-interim", help="Leave out in
 Sort = Annotated[str | None, typer.Option("--sort", help="Field to sort by.")]
 Descending = Annotated[bool | None, typer.Option("--desc/--asc", help="Direction of the sort.", show_default=False)]
 
+CHECK_FAILED = 1
+"""Exit code of a command whose check did not hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class Session:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from marigraph import handlers, queries
-from marigraph.cli.output import moment, print_json, print_table, say
+from marigraph.cli.output import moment, print_answer, print_json, print_table
 from marigraph.cli.session import (
     Descending,
     End,
@@ -83,10 +83,7 @@ def revert(
             session.context,
             delete_intervening_results=delete_intervening_results,
         )
-    if as_json:
-        print_json(answer)
-    else:
-        say(f"job {job} is back at snapshot {snapshot}")
+    print_answer(answer, f"job {job} is back at snapshot {snapshot}", as_json)
 
 
 @app.command()
@@ -107,10 +104,7 @@ def update(
     body = {name: value for name, value in given.items() if value is not None}
     with session.application() as application:
         answer = handlers.update_snapshot(application, job, snapshot, body, session.context)
-    if as_json:
-        print_json(answer)
-    else:
-        say(f"updated snapshot {snapshot} of job {job}")
+    print_answer(answer, f"updated snapshot {snapshot} of job {job}", as_json)
 
 
 @app.command()
@@ -119,7 +113,4 @@ def delete(context: typer.Context, job: JobId, snapshot: SnapshotId, as_json: Js
     session = session_of(context)
     with session.application() as application:
         answer = handlers.delete_snapshot(application, job, snapshot, session.context)
-    if as_json:
-        print_json(answer)
-    else:
-        say(f"deleted snapshot {snapshot} of job {job}")
+    print_answer(answer, f"deleted snapshot {snapshot} of job {job}", as_json)
