@@ -12,11 +12,12 @@ import msgspec
 from sqlalchemy import Connection, Table, delete, insert, select
 
 from domain.fold import Outcome
-from domain.model import BucketResult, Model
+from domain.model import BucketResult, Model, Renormalization
 from eventstore import EventStore
+from marigraph.renormalization import PendingBases, base_rows, put_scores, renormalize_stored
 from marigraph.resources import bucket_resource, influencer_resource, record_resource
 from marigraph.sql import upsert
-from marigraph.tables import RESULT_TABLES, buckets, categories, influencers, job_stats, records
+from marigraph.tables import RESULT_TABLES, buckets, categories, influencers, job_stats, records, score_bases
 
 Row = dict[str, Any]
 
@@ -36,6 +37,8 @@ class BucketRows:
     bucket: Row
     records: list[Row]
     influencers: list[Row]
+    bases: list[Row] = field(default_factory=list)
+    """What the scores of final results rest on."""
 
     @classmethod
     def of(cls, job_id: str, result: BucketResult) -> "BucketRows":
@@ -76,10 +79,22 @@ class BucketRows:
                 }
                 for sequence, influencer in enumerate(result.influencers)
             ],
+            bases=[] if result.is_interim else base_rows(job_id, result),
         )
 
+    def settle(self) -> None:
+        """Bring the scores up to what they rest on now."""
+        for result_type, results in (
+            ("bucket_influencer", [self.bucket]),
+            ("record", self.records),
+            ("influencer", self.influencers),
+        ):
+            bases = [row for row in self.bases if row["result_type"] == result_type]
+            for row in put_scores(result_type, bases, dict(enumerate(results))):
+                results[row.get("sequence", 0)].update(row)
+
     def __len__(self) -> int:
-        return 1 + len(self.records) + len(self.influencers)
+        return 1 + len(self.records) + len(self.influencers) + len(self.bases)
 
 
 def _text(resource: dict[str, Any]) -> str:
@@ -97,13 +112,16 @@ class PendingResults:
     deletes_interim: bool = False
     final: list[BucketRows] = field(default_factory=list)
     interim: list[BucketRows] = field(default_factory=list)
+    renormalizations: list[Renormalization] = field(default_factory=list)
+    """To be applied to what is stored; to the pending rows they already are."""
+    bases: PendingBases = field(default_factory=PendingBases)
     n_rows: int = 0
 
     def add(self, outcome: Outcome, elapsed_ms: float = 0.0) -> None:
         """Apply the outcome of the next event."""
         if outcome.deletes_all:
             self._drop(None)
-            self.deletes_all = True
+            self.deletes_all, self.renormalizations = True, []
         self.deletes_categories = self.deletes_categories or outcome.deletes_all or outcome.replaces_model
         if outcome.deletes_after_ms is not None:
             after = self.deletes_after_ms
@@ -117,6 +135,10 @@ class PendingResults:
                 rows.bucket["processing_time_ms"] = each_ms
                 self.final.append(rows)
                 self.n_rows += len(rows)
+                self.bases.add(rows.bases)
+                for each in result.renormalizations:
+                    self.bases.renormalize(each)
+                    self.renormalizations.append(each)
         if outcome.interim:
             self.deletes_interim = True
             self.interim = [BucketRows.of(self.job_id, result) for result in outcome.interim]
@@ -126,6 +148,15 @@ class PendingResults:
         self.final = [rows for rows in self.final if after_ms is not None and rows.bucket["timestamp"] <= after_ms]
         self.deletes_interim, self.interim = True, []
         self.n_rows = sum(len(rows) for rows in self.final)
+        self.bases = self.bases.until(after_ms)
+
+    def settle(self) -> None:
+        """Bring the scores of the pending rows up to what they rest on."""
+        changed = self.bases.take_changed()
+        if changed:
+            for rows in self.final:
+                if rows.bucket["timestamp"] in changed:
+                    rows.settle()
 
 
 class ResultWriter:
@@ -190,14 +221,18 @@ def write_pending(connection: Connection, pending: PendingResults) -> None:
             continue
         if pending.deletes_after_ms is not None:
             connection.execute(of_job.where(table.c.timestamp > pending.deletes_after_ms))
-        if pending.deletes_interim:
+        if pending.deletes_interim and table is not score_bases:
             connection.execute(of_job.where(table.c.is_interim))
     if pending.deletes_categories:
         connection.execute(delete(categories).where(categories.c.job_id == pending.job_id))
+    if pending.renormalizations:
+        renormalize_stored(connection, pending.job_id, pending.renormalizations)
+    pending.settle()
     every = [*pending.final, *pending.interim]
     _insert(connection, buckets, [rows.bucket for rows in every])
     _insert(connection, records, [row for rows in every for row in rows.records])
     _insert(connection, influencers, [row for rows in every for row in rows.influencers])
+    _insert(connection, score_bases, [row for rows in every for row in rows.bases])
 
 
 def write_categories(connection: Connection, job_id: str, model: Model | None, *, every: bool) -> None:

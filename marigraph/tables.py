@@ -85,4 +85,22 @@ categories = Table(
     Column("body", Text, nullable=False),
 )
 
-RESULT_TABLES = (buckets, records, influencers)
+score_bases = Table(  # what the scores of final results rest on (domain/model/hindsight.py)
+    "score_bases",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("timestamp", BigInteger, primary_key=True),
+    Column("result_type", Text, primary_key=True),  # bucket_influencer, record or influencer
+    Column("sequence", Integer, primary_key=True),  # place among those of its bucket
+    Column("scope", Text, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("ordinary_score", Double, nullable=False),
+    Column("height", Double, nullable=False),
+    Column("peak", Double, nullable=False),
+    Column("strength", Double, nullable=False),
+    Column("later_strength", Double, nullable=False),
+    Index("ix_score_bases_scope", "job_id", "scope", "timestamp"),
+)
+
+RESULT_TABLES = (buckets, records, influencers, score_bases)
+"""Deleted, rebuilt and verified together, by time."""

@@ -32,10 +32,10 @@ from domain.model.seasons import DAY, WEEK, Outlook, Profile
 COUNT, TIME, ORIGIN = range(3)
 FORECAST: Final = slice(3, 3 + forecast.N_ROWS)
 SPREAD: Final = slice(FORECAST.stop, FORECAST.stop + spread.N_ROWS)
-PEAK, PEAK_TIME = SPREAD.stop, SPREAD.stop + 1
-N_ROWS: Final = SPREAD.stop + 2
+PEAKS: Final = slice(SPREAD.stop, SPREAD.stop + 4)
+N_ROWS: Final = PEAKS.stop
 """Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; forecast; spread;
-most unusual exponent so far and its time, which belong to ``scoring.py``."""
+greatest surprisal so far and its time, greatest record broken and its time, which belong to ``detector_model.py``."""
 
 BYTES_PER_SERIES: Final = 8 * N_ROWS + 2 * 4 * (DAY.cells + WEEK.cells) + novelty.BYTES_PER_SERIES
 

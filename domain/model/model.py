@@ -260,6 +260,7 @@ class Model:
         self.config = config
         for model, detector in zip(self._detectors, config.detectors, strict=True):
             model.detector = detector
+        self._scorer.reconfigure(config)
         self._memory.change_limit(config.model_memory_limit_bytes)
         if self._messages is not None:
             self._messages = Messages.of(config, self._messages.categorizer.state())

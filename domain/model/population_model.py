@@ -17,6 +17,7 @@ from domain.model.functions import Feature
 from domain.model.groups import GROUP_OF_SLOT_BYTES, Groups
 from domain.model.population import PopulationFeature
 from domain.model.population_scattered import PopulationPlaces, PopulationTimes
+from domain.model.series import Name
 
 TIMES_ACTIVE, N_MEMBERS = range(2)
 
@@ -110,6 +111,13 @@ class PopulationModel(DetectorModel):
             peak_slots=peak_slots,
             causes=causes,
         )
+
+    def peak_name(self, slot: int) -> Name:
+        """Return the values that name what a member shares its peak with: the attribute."""
+        attributes = self.groups["attributes"]
+        name = attributes.table.names[int(attributes.of_slot[slot])]
+        assert name is not None, "only series alive are judged"
+        return name
 
     def _weights(self, present: Ints) -> Floats:
         """Return for how much each member counts: one active far more often than most counts for less."""
