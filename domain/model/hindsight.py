@@ -29,8 +29,8 @@ RISE_STRENGTH_MIN: Final = novelty.SCORE_HALF / 3.0
 """Below these, where a score of its own is 25, a peak puts nothing else in the shade."""
 LEAST_KEPT: Final = 0.5
 EQUAL_SHARE: Final = 2.0 / 3.0
-"""What has so large a part of the peak's surprisal keeps its score; below, the square of the part counts. Chosen: of two
-incidents of one kind neither sinks, while the first sign of a greater one does, clearly."""
+"""What has so large a part of the peak's surprisal keeps its score; below, the square of the part counts. Chosen: of
+two incidents of one kind neither sinks, while the first sign of a greater one does, clearly."""
 
 WINDOW_SECONDS_DEFAULT: Final = 30 * 86_400
 WINDOW_BUCKETS_DEFAULT: Final = 100

@@ -9,7 +9,15 @@ import pytest
 from sqlalchemy import Engine, create_engine, select
 
 from domain.fold import Outcome
-from domain.model import Basis, BucketInfluencer, BucketResult, InfluencerResult, RecordResult, Renormalization, score_of
+from domain.model import (
+    Basis,
+    BucketInfluencer,
+    BucketResult,
+    InfluencerResult,
+    RecordResult,
+    Renormalization,
+    score_of,
+)
 from marigraph import renormalization
 from marigraph.results import PendingResults, write_pending
 from marigraph.tables import RESULT_TABLES, categories, metadata
@@ -26,7 +34,8 @@ def engine() -> Engine:
 
 
 def make_basis(scope: str, rng: random.Random) -> Basis:
-    return Basis(scope, rng.uniform(1, 60), rng.uniform(1, 20), rng.uniform(0, 20), rng.choice([0.0, rng.uniform(0, 4)]))
+    strength = rng.choice([0.0, rng.uniform(0, 4)])
+    return Basis(scope, rng.uniform(1, 60), rng.uniform(1, 20), rng.uniform(0, 20), strength)
 
 
 def make_bucket(hour: int, rng: random.Random) -> BucketResult:
