@@ -17,7 +17,16 @@ from eventstore import EventStore
 from marigraph.renormalization import PendingBases, base_rows, put_scores, renormalize_stored
 from marigraph.resources import bucket_resource, influencer_resource, record_resource
 from marigraph.sql import upsert
-from marigraph.tables import RESULT_TABLES, buckets, categories, influencers, job_stats, records, score_bases
+from marigraph.tables import (
+    RESULT_TABLES,
+    buckets,
+    categories,
+    influencers,
+    job_stats,
+    model_plot,
+    records,
+    score_bases,
+)
 
 Row = dict[str, Any]
 
@@ -39,6 +48,7 @@ class BucketRows:
     influencers: list[Row]
     bases: list[Row] = field(default_factory=list)
     """What the scores of final results rest on."""
+    plots: list[Row] = field(default_factory=list)
 
     @classmethod
     def of(cls, job_id: str, result: BucketResult) -> "BucketRows":
@@ -80,6 +90,7 @@ class BucketRows:
                 for sequence, influencer in enumerate(result.influencers)
             ],
             bases=[] if result.is_interim else base_rows(job_id, result),
+            plots=plot_rows(job_id, result),
         )
 
     def settle(self) -> None:
@@ -94,7 +105,34 @@ class BucketRows:
                 results[row.get("sequence", 0)].update(row)
 
     def __len__(self) -> int:
-        return 1 + len(self.records) + len(self.influencers) + len(self.bases)
+        return 1 + len(self.records) + len(self.influencers) + len(self.bases) + len(self.plots)
+
+
+def plot_rows(job_id: str, result: BucketResult) -> list[Row]:
+    """Make the rows of the bounds of a bucket."""
+    rows: list[Row] = []
+    for plot in result.plots:
+        for name, lower, median, upper, actual in zip(
+            plot.names, plot.lower, plot.median, plot.upper, plot.actual, strict=True
+        ):
+            partition, by = plot.terms_of(name)
+            rows.append(
+                {
+                    "job_id": job_id,
+                    "timestamp": result.timestamp_ms,
+                    "sequence": len(rows),
+                    "bucket_span": result.bucket_span_seconds,
+                    "detector_index": plot.detector_index,
+                    "model_feature": plot.feature,
+                    "partition_field_value": partition,
+                    "by_field_value": by,
+                    "model_lower": lower,
+                    "model_median": median,
+                    "model_upper": upper,
+                    "actual": actual,
+                }
+            )
+    return rows
 
 
 def _text(resource: dict[str, Any]) -> str:
@@ -221,7 +259,7 @@ def write_pending(connection: Connection, pending: PendingResults) -> None:
             continue
         if pending.deletes_after_ms is not None:
             connection.execute(of_job.where(table.c.timestamp > pending.deletes_after_ms))
-        if pending.deletes_interim and table is not score_bases:
+        if pending.deletes_interim and "is_interim" in table.c:
             connection.execute(of_job.where(table.c.is_interim))
     if pending.deletes_categories:
         connection.execute(delete(categories).where(categories.c.job_id == pending.job_id))
@@ -233,6 +271,7 @@ def write_pending(connection: Connection, pending: PendingResults) -> None:
     _insert(connection, records, [row for rows in every for row in rows.records])
     _insert(connection, influencers, [row for rows in every for row in rows.influencers])
     _insert(connection, score_bases, [row for rows in every for row in rows.bases])
+    _insert(connection, model_plot, [row for rows in every for row in rows.plots])
 
 
 def write_categories(connection: Connection, job_id: str, model: Model | None, *, every: bool) -> None:

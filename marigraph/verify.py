@@ -225,6 +225,8 @@ def _in_order(rows: BucketRows) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "influencers", row
     for row in rows.bases:
         yield "score_bases", row
+    for row in rows.plots:
+        yield "model_plot", row
 
 
 Reading = Callable[[], AbstractContextManager[Connection]]
@@ -263,12 +265,18 @@ def _page(reading: Reading, job_id: str, after: int | None) -> dict[int, BucketR
     return page
 
 
+_LISTS: dict[str, Callable[[BucketRows], list[dict[str, Any]]]] = {
+    "records": lambda rows: rows.records,
+    "influencers": lambda rows: rows.influencers,
+    "score_bases": lambda rows: rows.bases,
+    "model_plot": lambda rows: rows.plots,
+}
+
+
 def _collect(page: dict[int, BucketRows], table: str, row: SqlRow[Any]) -> None:
     values = dict(row._mapping)
     rows = page.setdefault(row.timestamp, BucketRows({}, [], []))
     if table == "buckets":
         rows.bucket = values
-    elif table == "score_bases":
-        rows.bases.append(values)
     else:
-        getattr(rows, table).append(values)
+        _LISTS[table](rows).append(values)

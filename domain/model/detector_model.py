@@ -23,6 +23,7 @@ from domain.model.groups import Groups
 from domain.model.hindsight import RISE_HEIGHT_MIN, RISE_STRENGTH_MIN, height_of, risen, scope_of_series
 from domain.model.normalizer import ORDINARY_SHARE, Calibration, faded, severity
 from domain.model.places_model import PlaceCandidates, PlacesModel
+from domain.model.plot import ModelPlot, Plotting, plot_of
 from domain.model.results import GeoResults, RecordResult
 from domain.model.rules import skipped
 from domain.model.series import Name, SeriesTable, name_cost
@@ -149,6 +150,8 @@ class DetectorModel:
         partition), ``scopes`` (partition, of attributes).
     group_bytes : dict of str to int
         What the state of a group takes, its name left out.
+    plotting : Plotting or None
+        What of it is plotted; set by the job.
     """
 
     def __init__(
@@ -169,6 +172,7 @@ class DetectorModel:
         self.groups: dict[str, Groups] = {}
         self.group_bytes: dict[str, int] = {}
         self.activity = Activity(detector)
+        self.plotting: Plotting | None = None
 
     @property
     def memory_bytes(self) -> int:
@@ -233,6 +237,31 @@ class DetectorModel:
             self.activity.learn(accumulator, self.groups, n_slots)
         return findings
 
+    def plot(self, accumulator: Accumulator | None, middle: float) -> list[ModelPlot]:
+        """Return the bounds of a bucket, if they are asked for; to be called before ``find`` learns the bucket.
+
+        Parameters
+        ----------
+        middle : float
+            Middle of the bucket, epoch seconds.
+        """
+        n_slots = self.series.n_slots
+        if self.plotting is None or n_slots == 0:
+            return []
+        if accumulator is not None:
+            accumulator.reserve(n_slots)
+        slots, selection = self.plotting.slots(self.series), self._judged(accumulator)
+        plots = []
+        for model in self.features:
+            if isinstance(model, FeatureModel):
+                model.reserve(n_slots)
+                actual = np.full(n_slots, np.nan)
+                actual[selection] = self._values(accumulator, model.feature, selection)
+                bounds = model.bounds(slots, middle)
+                feature = model.feature.description
+                plots.append(plot_of(self.detector, feature, self.series, slots, bounds=bounds, actual=actual[slots]))
+        return plots
+
     def see(self, accumulator: Accumulator | None, bucket_start: int) -> None:
         """Note which series had records in a bucket that closes."""
         if accumulator is not None:
@@ -256,10 +285,7 @@ class DetectorModel:
     ) -> Findings:
         model = self.features[index]
         model.reserve(self.series.n_slots)
-        if accumulator is None:
-            x = np.zeros(selection.stop if isinstance(selection, slice) else selection.size)
-        else:
-            x = accumulator.value(model.feature.description, selection)
+        x = self._values(accumulator, model.feature, selection)
         judged = model.judge(selection, x, middle)
         candidates = model.candidates(judged, grows_on=is_interim)
         if not is_interim:
@@ -273,6 +299,12 @@ class DetectorModel:
             is_interim=is_interim,
             share=ORDINARY_SHARE if isinstance(model, FeatureModel) else 1.0,
         )
+
+    def _values(self, accumulator: Accumulator | None, feature: Feature, selection: Selection) -> Floats:
+        """Return the values of a feature in a bucket."""
+        if accumulator is None:
+            return np.zeros(selection.stop if isinstance(selection, slice) else selection.size)
+        return accumulator.value(feature.description, selection)
 
     def score(
         self,

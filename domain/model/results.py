@@ -8,6 +8,7 @@ All scores run from 0 (nothing unusual) to 100; all probabilities from 0 to 1, s
 import msgspec
 
 from domain.model.hindsight import Basis, Renormalization
+from domain.model.plot import ModelPlot
 
 
 class InfluencerMention(msgspec.Struct, frozen=True):
@@ -105,6 +106,8 @@ class BucketResult(msgspec.Struct, frozen=True):
         The most unusual first.
     renormalizations : list
         What this bucket makes of the scores of earlier ones, in the order in which it is to be applied.
+    plots : list
+        Bounds of what was expected, if the job is to keep them.
     """
 
     timestamp_ms: int
@@ -117,3 +120,4 @@ class BucketResult(msgspec.Struct, frozen=True):
     records: list[RecordResult] = msgspec.field(default_factory=list)
     influencers: list[InfluencerResult] = msgspec.field(default_factory=list)
     renormalizations: list[Renormalization] = msgspec.field(default_factory=list)
+    plots: list[ModelPlot] = msgspec.field(default_factory=list)
