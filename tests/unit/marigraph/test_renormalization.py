@@ -95,6 +95,7 @@ def test_commits_make_no_difference(engine: Engine, monkeypatch: pytest.MonkeyPa
     assert write(engine, results, set(range(200))) == at_once
     assert write(engine, results, {3, 20, 21, 22, 90, 150}) == at_once
     monkeypatch.setattr(renormalization, "KEYS_PER_QUERY", 2)
+    monkeypatch.setattr(renormalization, "ROWS_PER_PAGE", 5)
     assert write(engine, results, {60, 120}) == at_once
 
 
