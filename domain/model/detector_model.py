@@ -4,6 +4,7 @@ A bucket's accumulator goes in, what was unusual comes out. Slots without record
 which silence means zero.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, Final, Protocol
@@ -15,7 +16,7 @@ from domain.config.detector import Detector
 from domain.model import novelty
 from domain.model.accumulators import ACCUMULATORS, Accumulator
 from domain.model.activity import SERIES, Activity
-from domain.model.arrays import Arrays, Floats, Ints, Selection
+from domain.model.arrays import Arrays, Bools, Floats, Ints, Selection
 from domain.model.causes import Causes
 from domain.model.feature_model import BYTES_PER_SERIES, PEAK, PEAK_TIME, Candidates, FeatureModel
 from domain.model.functions import FUNCTIONS, Feature
@@ -23,7 +24,7 @@ from domain.model.groups import Groups
 from domain.model.normalizer import ORDINARY_SHARE, Calibration, ceiling, faded, severity
 from domain.model.places_model import PlaceCandidates, PlacesModel
 from domain.model.results import GeoResults, RecordResult
-from domain.model.rules import skipped
+from domain.model.rules import HOLD_BACK, compares_typical, holding, learn_little, wants
 from domain.model.series import Name, SeriesTable, name_cost
 from domain.model.times_model import DAY_SECONDS, WEEK_SECONDS, TimesModel
 
@@ -73,11 +74,14 @@ class Judge(Protocol):
     """What judges and learns one feature of all series: see ``feature_model.py`` for what each method does."""
 
     feature: Feature
+    rows: Floats
 
     def reserve(self, n_slots: int) -> None: ...  # noqa: D102
     def judge(self, selection: Selection, x: Floats, time_seconds: float) -> Any: ...  # noqa: D102
     def candidates(self, judged: Any, *, grows_on: bool = False) -> Candidates: ...  # noqa: D102
     def learn(self, judged: Any, found: Any = None, /) -> None: ...  # noqa: D102
+    def compared(self, judged: Any, *, with_typical: bool) -> tuple[Floats, Floats]: ...  # noqa: D102
+    def tables(self) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]: ...  # noqa: D102
     def forget(self, slots: Ints) -> None: ...  # noqa: D102
     def state(self, n_slots: int) -> Arrays: ...  # noqa: D102
     def load(self, arrays: Arrays) -> None: ...  # noqa: D102
@@ -236,7 +240,7 @@ class DetectorModel:
         judged = model.judge(selection, x, middle)
         candidates = model.candidates(judged, grows_on=is_interim)
         if not is_interim:
-            model.learn(judged, candidates)
+            self._learn(model, judged, candidates, middle)
         return self.score(
             index,
             self.without_frequent(candidates),
@@ -246,6 +250,32 @@ class DetectorModel:
             is_interim=is_interim,
             share=ORDINARY_SHARE if isinstance(model, FeatureModel) else 1.0,
         )
+
+    def _learn(self, model: Judge, judged: Any, found: Candidates, middle: float) -> None:
+        """Learn a bucket, but for what custom rules hold back."""
+        held = self.held(partial(model.compared, judged), middle)
+        if held is None or not held.any():
+            model.learn(judged, found)
+            return
+        selection, at = judged.selection, held.nonzero()[0]
+        slots = at + selection.start if isinstance(selection, slice) else selection[at]
+        learn_little(model, lambda: model.learn(judged, found), slots, middle)
+
+    def held(self, compared: Callable[..., tuple[Floats, Floats]], middle: float) -> Bools | None:
+        """Return which values custom rules hold back from the model, None if there is no such rule.
+
+        Parameters
+        ----------
+        compared : callable
+            Returns the values and, with ``with_typical``, what was expected of them.
+        middle : float
+            Middle of the bucket, epoch seconds.
+        """
+        rules = self.detector.custom_rules
+        if not wants(rules, HOLD_BACK):
+            return None
+        actual, typical = compared(with_typical=compares_typical(rules, HOLD_BACK))
+        return holding(rules, HOLD_BACK, actual, typical, middle - 0.5 * self.bucket_span_seconds)
 
     def score(
         self,
@@ -284,15 +314,16 @@ class DetectorModel:
         scores = share * np.minimum(severity(exponents), ceiling(exponents, earlier))
         np.maximum(scores, novelty.score(found.strength() * found.is_news), out=scores)
         if not is_interim:
-            calibration.learn(found.exponents, found.n_judged)
-            higher = np.flatnonzero(exponents > earlier)
+            held = self.held(lambda **_: (found.actual, found.typical), middle)
+            learnt = found.exponents if held is None else found.exponents[~held]
+            calibration.learn(learnt, found.n_judged)
+            higher = np.flatnonzero(exponents > earlier if held is None else (exponents > earlier) & ~held)
             if peak_slots is not None:  # of several at one place the last stands, which is then the highest
                 higher = higher[np.argsort(exponents[higher], kind="stable")]
             peaks[0, at[higher]] = exponents[higher]
             peaks[1, at[higher]] = middle
         if self.detector.custom_rules:
-            bucket_start = middle - 0.5 * self.bucket_span_seconds
-            heard = ~skipped(self.detector.custom_rules, found.actual, found.typical, bucket_start)
+            heard = ~self._skipped(found, middle)
             exponents, scores = exponents * heard, scores * heard
             found = replace(found, is_news=found.is_news * heard)
         return Findings(detector_index, index, found, exponents, scores, accumulator, share, causes)
@@ -301,13 +332,17 @@ class DetectorModel:
         """Leave out what is of values that the detector is to take as too frequent."""
         if not self.activity.is_wanted or found.slots.size == 0:
             return found
-        kept = ~self.activity.is_frequent(found.slots, self.groups)
-        arrays = {
-            item.name: getattr(found, item.name)[kept]
-            for item in fields(found)
-            if isinstance(getattr(found, item.name), np.ndarray)
-        }
-        return replace(found, **arrays)
+        return _only(found, ~self.activity.is_frequent(found.slots, self.groups))
+
+    def heard(self, found: Candidates, middle: float) -> Candidates:
+        """Leave out what custom rules skip."""
+        if not self.detector.custom_rules or found.slots.size == 0:
+            return found
+        return _only(found, ~self._skipped(found, middle))
+
+    def _skipped(self, found: Candidates, middle: float) -> Bools:
+        bucket_start = middle - 0.5 * self.bucket_span_seconds
+        return holding(self.detector.custom_rules, "skip_result", found.actual, found.typical, bucket_start)
 
     def complete(self, record: RecordResult, finding: Findings, k: int) -> RecordResult:
         """Return the record of a finding's place ``k`` with what only this kind of detector knows."""
@@ -372,6 +407,15 @@ class DetectorModel:
 def under(arrays: Arrays, prefix: str) -> Arrays:
     """Return the arrays whose names start with a prefix, without it."""
     return {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
+
+
+def _only(found: Candidates, kept: Bools) -> Candidates:
+    arrays = {
+        item.name: getattr(found, item.name)[kept]
+        for item in fields(found)
+        if isinstance(getattr(found, item.name), np.ndarray)
+    }
+    return replace(found, **arrays)
 
 
 def _point(place: list[float]) -> str:

@@ -7,7 +7,7 @@ The parts are ``forecast.py`` (what is expected), ``seasons.py``, ``spread.py`` 
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -307,6 +307,19 @@ class FeatureModel:
         count += 1.0
         rows[TIME] = judged.time_seconds
         self.rows[:, judged.selection] = rows
+
+    def compared(self, judged: Judgement, *, with_typical: bool) -> tuple[Floats, Floats]:
+        """Return what custom rules compare: the values judged and, if asked for, what was expected of them.
+
+        NaN where nothing was expected, as there was no value before.
+        """
+        if not with_typical:
+            return judged.x, judged.x
+        return judged.x, np.where(judged.rows[COUNT] > 0.0, judged.mixed + judged.rows[ORIGIN], np.nan)
+
+    def tables(self) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
+        """Return the arrays that a value held back by a rule changes little, and those that it does not: records."""
+        return [self.rows, self.day.table, self.week.table], [self.novelty.streams, self.novelty.rows]
 
     def forget(self, slots: Ints) -> None:
         """Clear slots."""

@@ -6,15 +6,17 @@ members better decides: some populations spread by amounts, some by factors. Not
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
 
 from domain.config.functions import Side
-from domain.model.arrays import Arrays, Floats, Ints, capacity_for, grown
+from domain.model.arrays import Arrays, Bools, Floats, Ints, capacity_for, grown
 from domain.model.feature_model import BYTES_PER_SERIES, Candidates, FeatureModel, Judgement, without_records
 from domain.model.functions import Feature
 from domain.model.probability import PROBABILITY_MIN, SCREEN_Z, flat_limit, signed, student_tail, tail_dof
+from domain.model.rules import LITTLE, Hold, learn_little
 from domain.model.spread import COUNT_SCALE_MIN, SCALE_MIN, VARIATION_MIN, WINSOR
 
 SAMPLES, LAST, EVIDENCE, SQUARES, ABSOLUTES, PEAK = 0, 1, 2, 3, 5, 7
@@ -147,14 +149,37 @@ class PopulationFeature:
             centre.reserve(n_slots)
 
     def find(
-        self, slots: Ints, attributes: Ints, x: Floats, weights: Floats, time_seconds: float, *, is_interim: bool
+        self,
+        slots: Ints,
+        attributes: Ints,
+        x: Floats,
+        weights: Floats,
+        time_seconds: float,
+        *,
+        hold: Hold,
+        is_interim: bool,
     ) -> Candidates:
-        """Judge the members of a bucket; unless it is interim, learn from them. For parameters see ``judge``."""
+        """Judge the members of a bucket; unless it is interim, learn from them. For parameters see ``judge``.
+
+        Members that are held back from learning count for little.
+        """
         judged = self.judge(slots, attributes, x, weights, time_seconds)
         found = self.candidates(judged, grows_on=is_interim)
-        if not is_interim:
-            self.learn(judged)
+        if is_interim:
+            return found
+        held = hold(partial(self._compared, judged), time_seconds)
+        if held is not None and held.any():
+            judged = self.judge(slots, attributes, x, np.where(held, LITTLE * weights, weights), time_seconds)
+        self.learn(judged, held)
         return found
+
+    def _compared(self, judged: PopulationJudgement, *, with_typical: bool) -> tuple[Floats, Floats]:
+        """Return what custom rules compare: the values of all members and, if asked for, what was expected."""
+        x, at = judged.members.x, judged.members.of_slot
+        if not with_typical:
+            return x, x
+        typical = np.where(judged.rows[EVIDENCE] > 0.0, np.exp(judged.forms[1].expected), judged.forms[0].expected)
+        return x, np.where(judged.rows[SAMPLES] > 0.0, typical, np.nan)[at]
 
     def judge(
         self, slots: Ints, attributes: Ints, x: Floats, weights: Floats, time_seconds: float
@@ -239,9 +264,14 @@ class PopulationFeature:
         floor_share = 1.0 - np.minimum(square / (scale * scale), 1.0)
         return np.maximum(probability, flat_limit(rows[SAMPLES], floor_share))
 
-    def learn(self, judged: PopulationJudgement) -> None:
-        """Take the judged members into the state."""
+    def learn(self, judged: PopulationJudgement, held: Bools | None = None) -> None:
+        """Take the judged members into the state; where all members of an attribute are held back, little of them."""
         rows = judged.rows
+        idle = np.empty(0, np.int64)
+        if held is not None:
+            is_idle = np.ones(judged.members.attributes.size, np.bool_)
+            is_idle[judged.members.of_slot[~held]] = False
+            idle = judged.members.attributes[is_idle]
         is_mature = rows[SAMPLES] >= SAMPLES_MIN
         logs = judged.members.mean(self._log_ratio(judged)) * np.minimum(judged.members.total, EVIDENCE_STEP)
         step = np.minimum(np.maximum(logs, -EVIDENCE_STEP), EVIDENCE_STEP)
@@ -255,7 +285,11 @@ class PopulationFeature:
             size = np.minimum(np.abs(scaled.residual), limit)
             rows[SQUARES + form] += gain * (judged.members.mean(size * size) - rows[SQUARES + form])
             rows[ABSOLUTES + form] += gain * (judged.members.mean(size) - rows[ABSOLUTES + form])
-            self.centres[form].learn(scaled.centre)
+            learn = partial(self.centres[form].learn, scaled.centre)
+            if idle.size:
+                learn_little(self.centres[form], learn, idle, judged.time_seconds)
+            else:
+                learn()
         rows[LAST] = judged.time_seconds
         self.rows[:, judged.members.attributes] = rows
 

@@ -91,8 +91,8 @@ class PopulationModel(DetectorModel):
         model = self.populations[index]
         attribute_of = self.groups["attributes"].of_slot
         x = accumulator.value(model.feature.description, present)
-        found = model.find(present, attribute_of[present], x, weights, middle, is_interim=is_interim)
-        found = self.without_frequent(found)
+        found = model.find(present, attribute_of[present], x, weights, middle, hold=self.held, is_interim=is_interim)
+        found = self.heard(self.without_frequent(found), middle)
         member_of = self.groups["members"].of_slot
         causes = causes_of(found, member_of[found.slots], self.series)
         n_attributes = np.zeros(self.groups["members"].n_slots, np.int64)

@@ -79,11 +79,13 @@ class RareModel(DetectorModel):
             members = self.groups["members"].of_slot
             causes = causes_of(found, members[found.slots], self.series)
             found = self._members(causes, present, accumulator)
+        middle = bucket_start + 0.5 * bucket_span
         if not is_interim:
-            self._learn(present, values, of_series, scopes)
+            held = self.held(lambda **_: (probability, probability), middle)  # rules of values compare the time alone
+            if held is None or not held.any():
+                self._learn_values(present, values, of_series, scopes)
             if self.activity.is_wanted:
                 self.activity.learn(accumulator, self.groups, self.series.n_slots)
-        middle = bucket_start + 0.5 * bucket_span
         return [self.score(0, found, accumulator, self.peaks, middle, is_interim=is_interim, causes=causes)]
 
     def _members(self, causes: Causes, present: Ints, accumulator: Accumulator | None) -> Candidates:
@@ -102,7 +104,7 @@ class RareModel(DetectorModel):
             probability = _of_so_often(causes, own, total[members])
         return causes.candidates(probability, n_judged)
 
-    def _learn(self, present: Ints, values: Ints, of_series: Ints, scopes: Ints) -> None:
+    def _learn_values(self, present: Ints, values: Ints, of_series: Ints, scopes: Ints) -> None:
         if not self._has_members:
             self.rarity.learn(values, np.ones(values.size, np.int64), scopes)
             return

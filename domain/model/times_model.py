@@ -6,7 +6,7 @@ only, ``learn`` takes what it found out.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -234,6 +234,18 @@ class TimesModel:
         np.add.at(cells, (judged.place, place), part)
         self.rows[:, found] = rows
         self.cells[:, found] = cells
+
+    def compared(self, judged: TimesJudgement, *, with_typical: bool) -> tuple[Floats, Floats]:
+        """Return what custom rules compare: the times judged and, if asked for, the most usual ones."""
+        if not with_typical:
+            return judged.phase, judged.phase
+        shares = self._shares(judged, np.arange(judged.place.size))
+        middle = (shares.argmax(axis=0) + 0.5) * (self.period / self.n_cells)
+        return judged.phase, np.where(judged.rows[COUNT] > 0.0, middle, np.nan)
+
+    def tables(self) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
+        """Return the arrays that a value held back by a rule changes little, and those that it does not change."""
+        return [self.rows, self.cells], []
 
     def forget(self, slots: Ints) -> None:
         """Clear slots."""
