@@ -195,9 +195,17 @@ def get_influencers(
 
 
 def get_categories(
-    app: Application, job_id: str, category_id: int | None = None, page: Page = FIRST_PAGE
+    app: Application,
+    job_id: str,
+    category_id: int | None = None,
+    page: Page = FIRST_PAGE,
+    *,
+    partition_field_value: str | None = None,
 ) -> dict[str, Any]:
-    """List the categories of a job's messages by id, or the one asked for; an unknown id gives an empty list."""
+    """List the categories of a job's messages by id, or the one asked for; an unknown id gives an empty list.
+
+    With ``partition_field_value`` only those of this partition, of a job that keeps the categories of each apart.
+    """
     require_job(app, job_id)
     if not page.every:
         page.check()
@@ -205,9 +213,14 @@ def get_categories(
     if category_id is not None:
         condition = and_(condition, categories.c.category_id == category_id)
     query = select(categories.c.body).where(condition).order_by(categories.c.category_id)
-    if not page.every:
-        query = query.limit(page.size).offset(page.start)
     with app.store.reading() as connection:
+        if partition_field_value is not None:  # named in the body alone; there are some thousands of them at most
+            every = map(msgspec.json.decode, connection.scalars(query))
+            found = [each for each in every if each.get("partition_field_value") == partition_field_value]
+            shown = found if page.every else found[page.start : page.start + page.size]
+            return {"count": len(found), "categories": shown}
+        if not page.every:
+            query = query.limit(page.size).offset(page.start)
         total = connection.execute(select(func.count()).select_from(categories).where(condition)).scalar_one()
         found = [msgspec.json.decode(body) for body in connection.scalars(query)]
     return {"count": total, "categories": found}

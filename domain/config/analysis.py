@@ -71,6 +71,14 @@ class AnalysisConfig(BaseModel):
         return 0 if self.latency is None else parse_duration_seconds(self.latency, "latency")
 
     @property
+    def categorization_partition_field_name(self) -> str | None:
+        """The partition field each value of which has categories of its own; None: there are those of the job."""
+        setting = self.per_partition_categorization
+        if setting is None or not setting.enabled:
+            return None
+        return next(each.partition_field_name for each in self.detectors if MLCATEGORY in each.term_fields)
+
+    @property
     def analysis_fields(self) -> tuple[str, ...]:
         """All fields that the analysis reads, each once: those of the detectors in order, then the others."""
         names = [name for detector in self.detectors for name in detector.fields]

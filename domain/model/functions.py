@@ -104,10 +104,6 @@ def check_supported(config: JobConfig) -> None:
         if any(rule.scope for rule in detector.custom_rules):
             reason = f"detector [{detector.detector_index}] '{detector.detector_description}': {NO_SCOPE}"
             raise Unsupported(reason)
-    per_partition = config.analysis_config.per_partition_categorization
-    if per_partition is not None and per_partition.enabled:
-        reason = "per_partition_categorization is not supported by this version's engine"
-        raise Unsupported(reason)
     if config.analysis_config.categorization_analyzer is not None:
         reason = "categorization_analyzer is not supported by this version's engine; use categorization_filters"
         raise Unsupported(reason)

@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 import msgspec
 import numpy as np
 
-from domain.categories import Categorizer
+from domain.categories import JobCategories
 from domain.config.job import JobConfig
 from domain.data_counts import accept_mask
 from domain.model.arrays import Arrays, Bools, Floats, Ints
@@ -23,7 +23,7 @@ from domain.model.buckets import OpenBucket
 from domain.model.detectors import make_detector_model
 from domain.model.functions import check_supported
 from domain.model.memory import BASE_BYTES, Memory
-from domain.model.messages import Messages
+from domain.model.messages import Messages, bytes_for_categories
 from domain.model.results import BucketResult
 from domain.model.scoring import BucketScorer
 from domain.model.size_stats import size_stats
@@ -56,7 +56,7 @@ class Model:
             make_detector_model(detector, config.influencers, config.bucket_span_seconds, n_open)
             for detector in config.detectors
         ]
-        self._memory = Memory(config.model_memory_limit_bytes)
+        self._memory = Memory(config.model_memory_limit_bytes, bytes_for_categories(config))
         self._scorer = BucketScorer(config)
         self._messages = Messages.of(config)
         self._open: dict[int, OpenBucket] = {}
@@ -86,22 +86,13 @@ class Model:
         return sum(detector.series.n_series for detector in self._detectors)
 
     @property
-    def categorizer(self) -> Categorizer | None:
+    def categories(self) -> JobCategories | None:
         """The categories of the job's messages; None if it has no categorization field."""
-        return None if self._messages is None else self._messages.categorizer
+        return None if self._messages is None else self._messages.categories
 
     def size_stats(self) -> dict[str, Any]:
         """Return the ``model_size_stats`` of the API, without the job's id."""
-        stats = size_stats(self._memory, self._detectors, self.latest_record_ms, self.latest_result_ms)
-        if self.categorizer is None:
-            return stats
-        n_bytes = self.categorizer.size_bytes
-        return {
-            **stats,
-            **self.categorizer.counts(),
-            "model_bytes": stats["model_bytes"] + n_bytes,
-            "peak_model_bytes": stats["peak_model_bytes"] + n_bytes,
-        }
+        return size_stats(self._memory, self._detectors, self.categories, self.latest_record_ms, self.latest_result_ms)
 
     # ------------------------------------------------------------------------------------------------ what it does
 
@@ -260,9 +251,9 @@ class Model:
         self.config = config
         for model, detector in zip(self._detectors, config.detectors, strict=True):
             model.detector = detector
-        self._memory.change_limit(config.model_memory_limit_bytes)
+        self._memory.change_limit(config.model_memory_limit_bytes, bytes_for_categories(config))
         if self._messages is not None:
-            self._messages = Messages.of(config, self._messages.categorizer.state())
+            self._messages = Messages.of(config, self._messages.categories.state())
 
     # -------------------------------------------------------------------------------------------- closing of buckets
 
@@ -337,7 +328,7 @@ class Model:
             "latest_result": self._latest_result,
             "detectors": detectors,
             "open": opened,
-            **({} if self.categorizer is None else {"categories": self.categorizer.state()}),
+            **({} if self.categories is None else {"categories": self.categories.state()}),
         }
         return arrays, meta
 

@@ -162,6 +162,7 @@ def categories(
     context: typer.Context,
     job: JobId,
     category: Annotated[int | None, typer.Argument(help="Only this one.", metavar="CATEGORY")] = None,
+    partition: Annotated[str | None, typer.Option("--partition", help="Only of this partition.")] = None,
     from_: From = 0,
     size: Size = queries.PAGE_SIZE,
     every: Every = False,
@@ -169,19 +170,29 @@ def categories(
 ) -> None:
     """List the categories of a job's messages: which of them come from the same line of a program."""
     with session_of(context).application() as application:
-        found = queries.get_categories(application, job, category, page_of(from_, size, every))
+        found = queries.get_categories(
+            application, job, category, page_of(from_, size, every), partition_field_value=partition
+        )
     if as_json:
         print_json(found)
         return
+    is_apart = any("partition_field_value" in item for item in found["categories"])
     rows = (
-        (item["category_id"], f"{item['num_matches']:,}", item["terms"].replace("[", r"\["), _example(item["examples"]))
+        (
+            item["category_id"],
+            *([_plain(item.get("partition_field_value", ""))] if is_apart else []),
+            f"{item['num_matches']:,}",
+            _plain(item["terms"]),
+            _plain(next(iter(item["examples"]), "")),
+        )
         for item in found["categories"]
     )
-    print_table(("category", "messages", "terms", "example"), rows, right=("category", "messages"))
+    columns = ("category", *(["partition"] if is_apart else []), "messages", "terms", "example")
+    print_table(columns, rows, right=("category", "messages"))
 
 
-def _example(examples: list[str]) -> str:
-    return examples[0].replace("[", r"\[") if examples else ""
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
 
 
 def history(

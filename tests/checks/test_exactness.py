@@ -64,6 +64,9 @@ LATE = [
     ("rare", job(detector("rare", by_field_name="host", over_field_name="user"), latency="20m")),
     ("over", job(detector("metric", over_field_name="host"), latency="20m")),
 ]
+BY_CATEGORY = detector("count", by_field_name="mlcategory", partition_field_name="user")
+APART = {"categorization_field_name": "region", "per_partition_categorization": {"enabled": True}}
+LATE.append(("categories", job(BY_CATEGORY, latency="20m", **APART)))
 every_function = pytest.mark.parametrize("config", [c for _, c in CONFIGS], ids=[n for n, _ in CONFIGS])
 every_job = pytest.mark.parametrize(
     "config", [c for _, c in CONFIGS + LATE], ids=[n for n, _ in CONFIGS] + [f"{n}-late" for n, _ in LATE]

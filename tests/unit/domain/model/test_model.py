@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from domain.config.rules import CustomRule, RuleScope
 from domain.errors import Unsupported
 from domain.model import Model, check_supported
 from domain.model.timeline import EMPTY_BUCKETS_MAX
@@ -209,7 +210,9 @@ def test_summary_counts_weigh_records() -> None:
 
 
 def test_what_the_engine_cannot_do_is_refused_by_name() -> None:
-    fields = {"function": "count", "by_field_name": "mlcategory", "partition_field_name": "host"}
-    setting = {"categorization_field_name": "message", "per_partition_categorization": {"enabled": True}}
-    with pytest.raises(Unsupported, match="per_partition_categorization is not supported"):
-        check_supported(job(fields, **setting))
+    config = job(detector("count", by_field_name="host"))
+    rule = CustomRule(scope=(RuleScope(field="host", filter_id="f"),))
+    ruled = config.detectors[0].model_copy(update={"custom_rules": (rule,)})
+    analysis = config.analysis_config.model_copy(update={"detectors": (ruled,)})
+    with pytest.raises(Unsupported, match=r"detector \[0\].*custom_rules with a scope need filters"):
+        check_supported(config.model_copy(update={"analysis_config": analysis}))
