@@ -79,8 +79,10 @@ def _influencers(call: Call) -> Any:
 
 def _categories(call: Call) -> Any:
     job_id, text = call.path["job_id"], call.path.get("category_id")
+    partition = call.parameters.get("partition_field_value")
     if text is None:
-        return queries.get_categories(call.app, job_id, None, page_of(call, "get_categories"))
+        page = page_of(call, "get_categories")
+        return queries.get_categories(call.app, job_id, None, page, partition_field_value=partition)
     if any(name in call.parameters for name in ("from", "size", "page")):
         msg = "Param [from, size] is incompatible with [category_id]"
         raise InvalidArgument(msg)
@@ -91,7 +93,7 @@ def _categories(call: Call) -> Any:
     except ValueError:
         msg = f'For input string: "{text}"'
         raise InvalidArgument(msg) from None
-    return queries.get_categories(call.app, job_id, category_id)
+    return queries.get_categories(call.app, job_id, category_id, partition_field_value=partition)
 
 
 def _overall(call: Call) -> Any:
