@@ -14,7 +14,7 @@ from domain.config.categorization import (
     check_filters,
     check_mlcategory,
     check_per_partition,
-    read_analyzer,
+    read_analyzer_setting,
     read_per_partition,
 )
 from domain.config.detector import DETECTOR_FIELDS, MLCATEGORY, Detector, check_field_name, read_detector
@@ -127,7 +127,7 @@ def read_analysis(section: Section) -> AnalysisConfig:
         bucket_span=_text_or(section.text("bucket_span"), BUCKET_SPAN_DEFAULT),
         categorization_field_name=section.name_text("categorization_field_name"),
         categorization_filters=section.texts("categorization_filters") or None,
-        categorization_analyzer=read_analyzer(section, "categorization_analyzer"),
+        categorization_analyzer=read_analyzer_setting(section, "categorization_analyzer"),
         per_partition_categorization=read_per_partition(section, "per_partition_categorization"),
         latency=section.text("latency"),
         summary_count_field_name=section.name_text("summary_count_field_name"),

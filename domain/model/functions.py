@@ -104,6 +104,3 @@ def check_supported(config: JobConfig) -> None:
         if any(rule.scope for rule in detector.custom_rules):
             reason = f"detector [{detector.detector_index}] '{detector.detector_description}': {NO_SCOPE}"
             raise Unsupported(reason)
-    if config.analysis_config.categorization_analyzer is not None:
-        reason = "categorization_analyzer is not supported by this version's engine; use categorization_filters"
-        raise Unsupported(reason)

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from domain.categories import NO_CATEGORY, Budget, JobCategories, Tokenizer
+from domain.categories import NO_CATEGORY, AnalyzerTokenizer, Budget, JobCategories, Tokenizer, Tokenizes
 from domain.config import MLCATEGORY, JobConfig
+from domain.config.analyzer import read_analyzer
 from domain.model.arrays import Ints
 from domain.records import RecordBatch, TextColumn
 
@@ -41,7 +42,7 @@ class Messages:
         self._field = config.categorization_field_name
         self._partition_field = analysis.categorization_partition_field_name
         self.categories = JobCategories(
-            Tokenizer.of(analysis.categorization_filters or ()),
+            _tokenizer(config),
             field_name=self._partition_field,
             stop_on_warn=setting is not None and setting.stop_on_warn,
             budget=Budget(bytes_for_categories(config)),
@@ -78,6 +79,13 @@ class Messages:
         numbered[places] = np.where(ids == NO_CATEGORY, np.int32(-1), rank[codes])
         texts = [str(found[place]) for place in order.tolist()]
         return replace(batch, texts={**batch.texts, MLCATEGORY: TextColumn(numbered, texts)})
+
+
+def _tokenizer(config: JobConfig) -> Tokenizes:
+    analyzer = config.analysis_config.categorization_analyzer
+    if analyzer is not None:
+        return AnalyzerTokenizer(read_analyzer(analyzer))
+    return Tokenizer.of(config.analysis_config.categorization_filters or ())
 
 
 def _texts_at(column: TextColumn, places: Ints) -> list[str]:

@@ -136,3 +136,28 @@ def test_stopping_on_a_warning_may_be_changed_but_not_the_partitions(app_apart):
         handlers.update_job(app_apart, "j", {"per_partition_categorization": {"enabled": False}}, CONTEXT)
     post(app_apart, DATA)
     assert verify_job(app_apart, "j").holds
+
+
+def test_an_analyzer_says_what_the_tokens_are(sqlite_url):
+    analyzer = {
+        "char_filter": [{"type": "pattern_replace", "pattern": "user.*", "replacement": ""}],
+        "tokenizer": "letter",
+    }
+    fields = {"categorization_field_name": "message", "categorization_analyzer": analyzer}
+    body = job_body([{"function": "count", "by_field_name": "mlcategory"}], **fields)
+    with application(sqlite_url) as app:
+        make_job(app, DataSet("analyzed", body, DATA.header, DATA.lines))
+        post(app, DATA)
+        terms = {each["terms"] for each in categories(app)}
+        assert terms == {
+            "",
+            "connection from port closed by remote host",
+            "disk of volume group main is nearly full",
+            "scheduled backup finished in seconds",
+        }
+        assert verify_job(app, "j").holds
+        unknown = job_body(
+            [{"function": "count", "by_field_name": "mlcategory"}], **{**fields, "categorization_analyzer": "thai"}
+        )
+        with pytest.raises(BadRequest, match="unknown analyzer 'thai', known are"):
+            handlers.create_job(app, "k", unknown, CONTEXT)
