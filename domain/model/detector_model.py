@@ -21,6 +21,7 @@ from domain.model.causes import Causes
 from domain.model.feature_model import BYTES_PER_SERIES, PEAK, PEAK_TIME, Candidates, FeatureModel
 from domain.model.functions import FUNCTIONS, Feature
 from domain.model.groups import Groups
+from domain.model.influences import Explained, Reconsider, explain
 from domain.model.normalizer import ORDINARY_SHARE, Calibration, ceiling, faded, severity
 from domain.model.places_model import PlaceCandidates, PlacesModel
 from domain.model.results import GeoResults, RecordResult
@@ -48,6 +49,8 @@ class Findings:
         What they were found in.
     causes : Causes or None
         Of members of a population: at which attributes they were unusual.
+    reconsider : callable or None
+        Judges other values of the same series as they were judged; None where no number was.
     """
 
     detector_index: int
@@ -58,13 +61,23 @@ class Findings:
     accumulator: Accumulator | None
     share: float = 1.0
     causes: Causes | None = None
+    reconsider: Reconsider | None = None
 
-    def explaining(self, place: int, slot: int) -> list[str]:
-        """Return the values of an influencer field (by place among the detector's) that explain a series."""
+    def explaining(self, place: int, name: str, shown: Ints) -> list[Explained]:
+        """Return the values of an influencer field (by place among the detector's) that explain some candidates.
+
+        Parameters
+        ----------
+        name : str
+            Of the feature.
+        shown : ndarray of shape (k,)
+            Places among the candidates.
+        """
         if self.accumulator is None:
-            return []
-        n_events = float(self.accumulator.rows[0, slot])
-        return self.accumulator.influences[place].explain(slot, n_events) if n_events > 0.0 else []
+            return [[] for _ in range(shown.size)]
+        found = self.candidates
+        own = (found.slots[shown], found.actual[shown], found.typical[shown])
+        return explain(self.accumulator, place, name, own, self.reconsider)
 
 
 _NONE: Final = np.empty(0)
@@ -239,6 +252,9 @@ class DetectorModel:
             x = accumulator.value(model.feature.description, selection)
         judged = model.judge(selection, x, middle)
         candidates = model.candidates(judged, grows_on=is_interim)
+        reconsider = None
+        if self.influencers and candidates.slots.size and isinstance(model, FeatureModel):
+            reconsider = partial(model.reconsider, model.kept(judged, candidates.slots))
         if not is_interim:
             self._learn(model, judged, candidates, middle)
         return self.score(
@@ -249,6 +265,7 @@ class DetectorModel:
             middle,
             is_interim=is_interim,
             share=ORDINARY_SHARE if isinstance(model, FeatureModel) else 1.0,
+            reconsider=reconsider,
         )
 
     def _learn(self, model: Judge, judged: Any, found: Candidates, middle: float) -> None:
@@ -289,6 +306,7 @@ class DetectorModel:
         peak_slots: Ints | None = None,
         share: float = 1.0,
         causes: Causes | None = None,
+        reconsider: Reconsider | None = None,
     ) -> Findings:
         """Calibrate what was found and give it scores; unless it is interim, learn from it.
 
@@ -300,7 +318,7 @@ class DetectorModel:
             Middle of the bucket, epoch seconds.
         peak_slots : ndarray of shape (k,) or None
             Whose peak is to be compared with; None: each slot's own.
-        share : float
+        share, causes, reconsider
             As of `Findings`.
         """
         calibration, detector_index = self.calibrations[index], self.detector.detector_index
@@ -326,7 +344,7 @@ class DetectorModel:
             heard = ~self._skipped(found, middle)
             exponents, scores = exponents * heard, scores * heard
             found = replace(found, is_news=found.is_news * heard)
-        return Findings(detector_index, index, found, exponents, scores, accumulator, share, causes)
+        return Findings(detector_index, index, found, exponents, scores, accumulator, share, causes, reconsider)
 
     def without_frequent(self, found: Candidates) -> Candidates:
         """Leave out what is of values that the detector is to take as too frequent."""

@@ -6,7 +6,7 @@ The parts are ``forecast.py`` (what is expected), ``seasons.py``, ``spread.py`` 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 import numpy as np
@@ -233,6 +233,44 @@ class FeatureModel:
         np.maximum(probability, _limit(residuals, scale, count), out=probability)
         self._hold_to_counts(probability, judged.x[at], judged.mixed[at] + rows[ORIGIN], scale, side)
         return np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
+
+    def kept(self, judged: Judgement, slots: Ints) -> Judgement:
+        """Return what some of the series were judged by, to be asked again when all is learnt.
+
+        Parameters
+        ----------
+        slots : ndarray of shape (k,)
+            Ascending.
+        """
+        selection = judged.selection
+        at = slots - selection.start if isinstance(selection, slice) else np.searchsorted(selection, slots)
+        arrays = {
+            item.name: getattr(judged, item.name)[..., at]
+            for item in fields(judged)
+            if isinstance(getattr(judged, item.name), np.ndarray)
+        }
+        return replace(judged, **{**arrays, "selection": slots})
+
+    def reconsider(self, kept: Judgement, slots: Ints, x: Floats, widen: Floats, side: Side) -> Floats:
+        """Return minus the logs of the probabilities that series would have had with other values.
+
+        Parameters
+        ----------
+        kept : Judgement
+            What ``kept`` returned.
+        slots : ndarray of shape (n,)
+            Some of those, in any order, more than once if need be.
+        x, widen : ndarray of shape (n,)
+            The values, and how many times farther than usual each may lie from what was expected.
+        """
+        assert not isinstance(kept.selection, slice)
+        at = np.searchsorted(kept.selection, slots)
+        rows, mixed, scale = kept.rows[:, at], kept.mixed[at], kept.scale[at]
+        z = (x - rows[ORIGIN] - mixed) / (scale * widen)
+        np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
+        other = replace(kept, rows=rows, x=x, mixed=mixed, scale=scale, z=z)
+        exponents: Floats = -np.log(self._probabilities(other, np.arange(at.size), side))
+        return exponents
 
     def _add_news(self, judged: Judgement, found: Candidates, new: Ints, at: Ints, side: Side) -> None:
         """Add to candidates what records they broke.

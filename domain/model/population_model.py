@@ -91,7 +91,9 @@ class PopulationModel(DetectorModel):
         model = self.populations[index]
         attribute_of = self.groups["attributes"].of_slot
         x = accumulator.value(model.feature.description, present)
-        found = model.find(present, attribute_of[present], x, weights, middle, hold=self.held, is_interim=is_interim)
+        found, reconsider = model.find(
+            present, attribute_of[present], x, weights, middle, hold=self.held, is_interim=is_interim
+        )
         found = self.heard(self.without_frequent(found), middle)
         member_of = self.groups["members"].of_slot
         causes = causes_of(found, member_of[found.slots], self.series)
@@ -109,6 +111,7 @@ class PopulationModel(DetectorModel):
             is_interim=is_interim,
             peak_slots=peak_slots,
             causes=causes,
+            reconsider=reconsider,
         )
 
     def _weights(self, present: Ints) -> Floats:

@@ -12,6 +12,7 @@ import numpy as np
 from domain.model.arrays import Arrays, Floats, Ints
 from domain.model.feature_model import Candidates, without_records
 from domain.model.functions import Feature
+from domain.model.influences import Reconsider
 from domain.model.places_model import N_CENTRES_OF_POPULATION, PlaceCandidates, PlacesModel
 from domain.model.rules import Hold
 from domain.model.times_model import DAY_SECONDS, WEEK_SECONDS, TimesJudgement, TimesModel
@@ -56,7 +57,7 @@ class PopulationTimes:
         *,
         hold: Hold,
         is_interim: bool,
-    ) -> Candidates:
+    ) -> tuple[Candidates, Reconsider | None]:
         """Judge the members of a bucket; unless it is interim, learn from those that are not held back.
 
         Members of one attribute in the same cell are judged, and learnt, as one.
@@ -85,7 +86,7 @@ class PopulationTimes:
         kept = np.flatnonzero(probability[place] < 1.0)
         own = place[kept]
         p = probability[own]
-        return Candidates(slots[kept], p, phase[kept], typical[own], int(slots.size), *without_records(p))
+        return Candidates(slots[kept], p, phase[kept], typical[own], int(slots.size), *without_records(p)), None
 
     def _compared(
         self, judged: TimesJudgement, phase: Floats, place: Ints, *, with_typical: bool
@@ -142,7 +143,7 @@ class PopulationPlaces:
         *,
         hold: Hold,
         is_interim: bool,
-    ) -> PlaceCandidates:
+    ) -> tuple[PlaceCandidates, Reconsider | None]:
         """Judge the members of a bucket; unless it is interim, learn from some of them."""
         found = self._places.candidates(self._places.judge(attributes, x, time_seconds), slots=slots)
         if not is_interim:
@@ -151,7 +152,7 @@ class PopulationPlaces:
             for chosen in self._rounds(attributes[learnt], x[:, learnt]):
                 at = learnt[chosen]
                 self._places.learn(self._places.judge(attributes[at], x[:, at], time_seconds))
-        return found
+        return found, None
 
     def _rounds(self, attributes: Ints, x: Floats) -> list[Ints]:
         """Choose members to learn from, one per attribute in each round, evenly by latitude and longitude."""

@@ -31,7 +31,6 @@ RULES = [
     },
 ]
 HELD = [(name, {f"{kind}_field_name": "host"}) for name in ("mean", "time_of_day") for kind in ("by", "over")]
-HELD.append(("count", {"by_field_name": "host"}))
 
 
 def configs() -> list[tuple[str, JobConfig]]:
@@ -49,6 +48,12 @@ def configs() -> list[tuple[str, JobConfig]]:
     ]
     found.append(("count-without-frequent", job(detector("count", by_field_name="user", exclude_frequent="by"))))
     found += [(f"{name}-held", job(detector(name, **fields, custom_rules=RULES))) for name, fields in HELD]
+    explained = ["metric", "median", "info_content"]
+    found += [
+        (f"{name}-explained", job(detector(name, by_field_name="host"), influencers=["user", "region", "host"]))
+        for name in explained
+    ]
+    found.append(("over-explained", job(detector("sum", over_field_name="host"), influencers=["user", "region"])))
     two = (detector("mean", by_field_name="host"), detector("high_count", partition_field_name="region"))
     influencers = ["host", "user"]
     found.append(("two", job(*two, detector("distinct_count"), influencers=influencers)))

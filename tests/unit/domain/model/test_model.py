@@ -188,11 +188,12 @@ def test_records_name_what_they_are_about() -> None:
     assert record.actual == [80.0]
     assert record.typical == pytest.approx([4.0])
     named = {item.influencer_field_name: item.influencer_field_values for item in record.influencers}
-    assert named == {"region": ["north"], "user": ["u1"]}
+    assert named == {"region": ["north"], "user": ["u1", "u2"]}
     assert {item.influencer_field_name for item in results[-1].bucket_influencers} == {"bucket_time", "region", "user"}
     assert {(item.influencer_field_name, item.influencer_field_value) for item in results[-1].influencers} == {
         ("region", "north"),
         ("user", "u1"),
+        ("user", "u2"),
     }
 
 

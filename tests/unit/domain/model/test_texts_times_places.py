@@ -38,7 +38,7 @@ def test_information_content_is_the_deflated_length_of_the_distinct_texts() -> N
 
 
 def test_what_is_kept_of_texts_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("domain.model.accumulators.CONTENT_BYTES_MAX", 10)
+    monkeypatch.setattr("domain.model.kept_accumulators.CONTENT_BYTES_MAX", 10)
     accumulator = ACCUMULATORS["content"](1)
     accumulator.add(Measured(np.zeros(3, np.int64), content=(np.arange(3), ["12345678", "90123", "ab"])))
     assert accumulator.texts() == [["12345678", "ab"]]
