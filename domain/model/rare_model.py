@@ -16,7 +16,7 @@ from domain.model.causes import Causes, causes_of
 from domain.model.detector_model import DetectorModel, Findings, under
 from domain.model.feature_model import Candidates, without_records
 from domain.model.groups import GROUP_OF_SLOT_BYTES, Groups
-from domain.model.rarity import UNIT, Rarity
+from domain.model.rarity import N_ROWS, UNIT, Rarity
 
 SCREEN: Final = 0.05
 """Values more probable than that are nothing rare."""
@@ -50,7 +50,7 @@ class RareModel(DetectorModel):
             self.groups["attributes"] = Groups(fields, not_over)
             self.groups["members"] = Groups(fields, not_by)
         self.groups["scopes"] = Groups(fields, of_partition)
-        self.group_bytes = {"attributes": 8 + GROUP_OF_SLOT_BYTES, "members": 8, "scopes": 16}
+        self.group_bytes = {"attributes": 8 + GROUP_OF_SLOT_BYTES, "members": 8, "scopes": 8 * N_ROWS}
         self.bytes_per_series = self.open_bytes + 8 + 16 + 1 + GROUP_OF_SLOT_BYTES * (2 if self._has_members else 1)
         self.features = []
         self.rarity = Rarity(bucket_span_seconds, fades=not self._has_members)
@@ -69,9 +69,12 @@ class RareModel(DetectorModel):
         values, place = np.unique(of_series, return_inverse=True)
         n_values = self.groups["attributes"].n_slots if self._has_members else self.series.n_slots
         scopes = self.groups["scopes"].of_slot[:n_values]
-        probability, share = self.rarity.probabilities(values, scopes)
+        probability, first, share = self.rarity.probabilities(values, scopes)
         rare = np.flatnonzero(probability[place] < SCREEN)
-        p, typical = probability[place][rare], share[place][rare]
+        typical = share[place][rare]
+        # A member that had the value before surprises nobody by having it again.
+        power = np.where(self.is_counted[present[rare]], 1.0, first[place][rare])
+        p = np.exp(np.log(probability[place][rare]) * power)
         found = Candidates(present[rare], p, np.ones(rare.size), typical, int(present.size), *without_records(p))
         found, causes = self.without_frequent(found), None
         if self._has_members:
@@ -137,7 +140,7 @@ class RareModel(DetectorModel):
         super()._forget_groups(key, slots)
         self._reserve()
         if key == "scopes":
-            self.rarity.recent[:, slots] = 0.0
+            self.rarity.scopes[:, slots] = 0.0
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Return copies of all arrays, and the rest."""
