@@ -26,7 +26,7 @@ from domain.model.normalizer import ORDINARY_SHARE, Calibration, ceiling, faded,
 from domain.model.places_model import PlaceCandidates, PlacesModel
 from domain.model.results import GeoResults, RecordResult
 from domain.model.rules import HOLD_BACK, compares_typical, holding, learn_little, wants
-from domain.model.series import Name, SeriesTable, name_cost
+from domain.model.series import Name, SeriesTable
 from domain.model.times_model import DAY_SECONDS, WEEK_SECONDS, TimesModel
 
 
@@ -172,11 +172,9 @@ class DetectorModel:
     def cost_of(self, name: Name) -> int:
         """Return the bytes that a new series will take, with the groups that it is the first of."""
         of_groups = sum(
-            self.group_bytes[key] + name_cost(groups.name_of(name))
-            for key, groups in self.groups.items()
-            if groups.is_new(name)
+            self.group_bytes[key] + groups.cost_of(name) for key, groups in self.groups.items() if groups.is_new(name)
         )
-        return self.bytes_per_series + name_cost(name) + of_groups
+        return self.bytes_per_series + self.series.cost_of(name) + of_groups
 
     def create(self, name: Name, bucket_start: int) -> int:
         """Give a new series a slot, and a place in its groups."""

@@ -1,8 +1,8 @@
 """Rarity: how small a share of all occurrences belongs to values that are no more frequent than this one.
 
 A Dirichlet distribution over the values of each scope: every bucket in which a value occurs adds one to it, and all
-fade alike. A value never seen before is as probable as new values were so far. Weights are whole numbers of a small unit,
-so that their sums are exact in any order.
+fade alike. A value never seen before is as probable as new values were so far. Weights are whole numbers of a small
+unit, so that their sums are exact in any order.
 """
 
 from typing import Final
