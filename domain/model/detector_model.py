@@ -5,7 +5,7 @@ which silence means zero.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -18,69 +18,22 @@ from domain.model.accumulators import ACCUMULATORS, Accumulator
 from domain.model.activity import SERIES, Activity
 from domain.model.arrays import Arrays, Bools, Floats, Ints, Selection
 from domain.model.causes import Causes
-from domain.model.feature_model import BYTES_PER_SERIES, PEAK, PEAK_TIME, Candidates, FeatureModel
+from domain.model.feature_model import BYTES_PER_SERIES, PEAKS, Candidates, FeatureModel
+from domain.model.findings import Findings, Standing
 from domain.model.functions import FUNCTIONS, Feature
 from domain.model.groups import Groups
-from domain.model.influences import Explained, Reconsider, explain
-from domain.model.normalizer import ORDINARY_SHARE, Calibration, ceiling, faded, severity
+from domain.model.hindsight import RISE_HEIGHT_MIN, RISE_STRENGTH_MIN, height_of, risen, scope_of_series
+from domain.model.influences import Reconsider
+from domain.model.normalizer import ORDINARY_SHARE, Calibration, faded, severity
 from domain.model.places_model import PlaceCandidates, PlacesModel
+from domain.model.plot import ModelPlot, Plotting, plot_of
 from domain.model.results import GeoResults, RecordResult
 from domain.model.rules import HOLD_BACK, compares_typical, holding, learn_little, wants
 from domain.model.series import Name, SeriesTable
 from domain.model.times_model import DAY_SECONDS, WEEK_SECONDS, TimesModel
 
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """The unusual values of one feature in one bucket.
-
-    Attributes
-    ----------
-    detector_index, feature_index : int
-    candidates : Candidates
-        With k unusual values.
-    exponents : ndarray of shape (k,)
-        ``-ln p``, calibrated.
-    scores : ndarray of shape (k,)
-        From 0 to 100.
-    share : float
-        Highest score that a value within what its series showed before may have, in parts of 100.
-    accumulator : Accumulator or None
-        What they were found in.
-    causes : Causes or None
-        Of members of a population: at which attributes they were unusual.
-    reconsider : callable or None
-        Judges other values of the same series as they were judged; None where no number was.
-    """
-
-    detector_index: int
-    feature_index: int
-    candidates: Candidates
-    exponents: Floats
-    scores: Floats
-    accumulator: Accumulator | None
-    share: float = 1.0
-    causes: Causes | None = None
-    reconsider: Reconsider | None = None
-
-    def explaining(self, place: int, name: str, shown: Ints) -> list[Explained]:
-        """Return the values of an influencer field (by place among the detector's) that explain some candidates.
-
-        Parameters
-        ----------
-        name : str
-            Of the feature.
-        shown : ndarray of shape (k,)
-            Places among the candidates.
-        """
-        if self.accumulator is None:
-            return [[] for _ in range(shown.size)]
-        found = self.candidates
-        own = (found.slots[shown], found.actual[shown], found.typical[shown])
-        return explain(self.accumulator, place, name, own, self.reconsider)
-
-
 _NONE: Final = np.empty(0)
+_NOTHING: Final = Standing(_NONE, _NONE, _NONE, _NONE, np.empty(0, np.int64))
 
 
 class Judge(Protocol):
@@ -116,9 +69,9 @@ def bytes_per_series(judge: Judge) -> int:
 
 
 def peaks_of(judge: Judge) -> Floats:
-    """Return a view of the most unusual exponents so far and their times, shape (2, capacity)."""
+    """Return a view of the greatest surprisals so far and their times, then of records broken if there are any."""
     if isinstance(judge, FeatureModel):
-        return judge.rows[PEAK : PEAK_TIME + 1]
+        return judge.rows[PEAKS]
     assert isinstance(judge, TimesModel | PlacesModel)
     return judge.peaks
 
@@ -139,6 +92,8 @@ class DetectorModel:
         partition), ``scopes`` (partition, of attributes).
     group_bytes : dict of str to int
         What the state of a group takes, its name left out.
+    plotting : Plotting or None
+        What of it is plotted; set by the job.
     """
 
     def __init__(
@@ -159,6 +114,7 @@ class DetectorModel:
         self.groups: dict[str, Groups] = {}
         self.group_bytes: dict[str, int] = {}
         self.activity = Activity(detector)
+        self.plotting: Plotting | None = None
 
     @property
     def memory_bytes(self) -> int:
@@ -221,6 +177,31 @@ class DetectorModel:
             self.activity.learn(accumulator, self.groups, n_slots)
         return findings
 
+    def plot(self, accumulator: Accumulator | None, middle: float) -> list[ModelPlot]:
+        """Return the bounds of a bucket, if they are asked for; to be called before ``find`` learns the bucket.
+
+        Parameters
+        ----------
+        middle : float
+            Middle of the bucket, epoch seconds.
+        """
+        n_slots = self.series.n_slots
+        if self.plotting is None or n_slots == 0:
+            return []
+        if accumulator is not None:
+            accumulator.reserve(n_slots)
+        slots, selection = self.plotting.slots(self.series), self._judged(accumulator)
+        plots = []
+        for model in self.features:
+            if isinstance(model, FeatureModel):
+                model.reserve(n_slots)
+                actual = np.full(n_slots, np.nan)
+                actual[selection] = self._values(accumulator, model.feature, selection)
+                bounds = model.bounds(slots, middle)
+                feature = model.feature.description
+                plots.append(plot_of(self.detector, feature, self.series, slots, bounds=bounds, actual=actual[slots]))
+        return plots
+
     def see(self, accumulator: Accumulator | None, bucket_start: int) -> None:
         """Note which series had records in a bucket that closes."""
         if accumulator is not None:
@@ -244,10 +225,7 @@ class DetectorModel:
     ) -> Findings:
         model = self.features[index]
         model.reserve(self.series.n_slots)
-        if accumulator is None:
-            x = np.zeros(selection.stop if isinstance(selection, slice) else selection.size)
-        else:
-            x = accumulator.value(model.feature.description, selection)
+        x = self._values(accumulator, model.feature, selection)
         judged = model.judge(selection, x, middle)
         candidates = model.candidates(judged, grows_on=is_interim)
         reconsider = None
@@ -292,6 +270,12 @@ class DetectorModel:
         actual, typical = compared(with_typical=compares_typical(rules, HOLD_BACK))
         return holding(rules, HOLD_BACK, actual, typical, middle - 0.5 * self.bucket_span_seconds)
 
+    def _values(self, accumulator: Accumulator | None, feature: Feature, selection: Selection) -> Floats:
+        """Return the values of a feature in a bucket."""
+        if accumulator is None:
+            return np.zeros(selection.stop if isinstance(selection, slice) else selection.size)
+        return accumulator.value(feature.description, selection)
+
     def score(
         self,
         index: int,
@@ -310,8 +294,8 @@ class DetectorModel:
 
         Parameters
         ----------
-        peaks : ndarray of shape (2, capacity)
-            Most unusual exponents so far and their times; changed in place.
+        peaks : ndarray of shape (2 or 4, capacity)
+            Greatest surprisals so far and their times, greatest records broken and their times; changed in place.
         middle : float
             Middle of the bucket, epoch seconds.
         peak_slots : ndarray of shape (k,) or None
@@ -323,38 +307,58 @@ class DetectorModel:
         if found.slots.size == 0:
             if not is_interim:
                 calibration.learn_usual(found.n_judged)
-            return Findings(detector_index, index, found, _NONE, _NONE, accumulator)
-        at = found.slots if peak_slots is None else peak_slots
+            return Findings(detector_index, index, found, _NONE, _NONE, accumulator, _NOTHING)
         exponents = calibration.calibrate(found.exponents)
-        earlier = faded(peaks[0, at], middle - peaks[1, at])
-        scores = share * np.minimum(severity(exponents), ceiling(exponents, earlier))
-        np.maximum(scores, novelty.score(found.strength() * found.is_news), out=scores)
+        held = None if is_interim else self.held(lambda **_: (found.actual, found.typical), middle)
         if not is_interim:
-            held = self.held(lambda **_: (found.actual, found.typical), middle)
-            learnt = found.exponents if held is None else found.exponents[~held]
-            calibration.learn(learnt, found.n_judged)
-            higher = np.flatnonzero(exponents > earlier if held is None else (exponents > earlier) & ~held)
-            if peak_slots is not None:  # of several at one place the last stands, which is then the highest
-                higher = higher[np.argsort(exponents[higher], kind="stable")]
-            peaks[0, at[higher]] = exponents[higher]
-            peaks[1, at[higher]] = middle
+            calibration.learn(found.exponents if held is None else found.exponents[~held], found.n_judged)
         if self.detector.custom_rules:
             heard = ~self._skipped(found, middle)
-            exponents, scores = exponents * heard, scores * heard
+            exponents = exponents * heard
             found = replace(found, is_news=found.is_news * heard)
-        return Findings(detector_index, index, found, exponents, scores, accumulator, share, causes, reconsider)
+        strengths = found.strength() * found.is_news
+        ordinary = share * severity(exponents)
+        scores = np.maximum(ordinary, novelty.score(strengths))
+        at = found.slots if peak_slots is None else peak_slots
+        heights = height_of(exponents)
+        earlier = faded(peaks[0, at], middle - peaks[1, at])
+        of_all = (heights, strengths) if held is None else (heights * ~held, strengths * ~held)
+        is_higher = risen(of_all[0], earlier, RISE_HEIGHT_MIN)
+        is_shared = peak_slots is not None
+        if not is_interim:
+            _learn_peaks(peaks[:2], at, of_all[0], earlier, middle, is_shared=is_shared)
+        if len(peaks) > 2 and of_all[1].any():
+            earlier_strengths = faded(peaks[2, at], middle - peaks[3, at])
+            is_higher |= risen(of_all[1], earlier_strengths, RISE_STRENGTH_MIN)
+            if not is_interim:
+                _learn_peaks(peaks[2:], at, of_all[1], earlier_strengths, middle, is_shared=is_shared)
+        standing = Standing(ordinary, heights, earlier, strengths, is_higher.nonzero()[0])
+        return Findings(
+            detector_index, index, found, exponents, scores, accumulator, standing, share, causes, reconsider
+        )
+
+    def scope(self, index: int, slot: int) -> str:
+        """Name what the history belongs to that a series is compared with at a feature."""
+        name = self.peak_name(slot)
+        return scope_of_series(self.detector.detector_index, self.traits.features[index].description, name)
+
+    def peak_name(self, slot: int) -> Name:
+        """Return the values that name what a series shares its peak with: itself alone."""
+        name = self.series.names[slot]
+        assert name is not None, "only series alive are judged"
+        return name
 
     def without_frequent(self, found: Candidates) -> Candidates:
         """Leave out what is of values that the detector is to take as too frequent."""
         if not self.activity.is_wanted or found.slots.size == 0:
             return found
-        return _only(found, ~self.activity.is_frequent(found.slots, self.groups))
+        return found.only(~self.activity.is_frequent(found.slots, self.groups))
 
     def heard(self, found: Candidates, middle: float) -> Candidates:
         """Leave out what custom rules skip."""
         if not self.detector.custom_rules or found.slots.size == 0:
             return found
-        return _only(found, ~self._skipped(found, middle))
+        return found.only(~self._skipped(found, middle))
 
     def _skipped(self, found: Candidates, middle: float) -> Bools:
         bucket_start = middle - 0.5 * self.bucket_span_seconds
@@ -420,18 +424,30 @@ class DetectorModel:
             self.activity.load(under(arrays, "activity."), meta["activity"])
 
 
+def _learn_peaks(
+    peaks: Floats, at: Ints, heights: Floats, earlier: Floats, time_seconds: float, *, is_shared: bool
+) -> None:
+    """Keep heights that are greater than the earlier ones as they count now.
+
+    Parameters
+    ----------
+    peaks : ndarray of shape (2, capacity)
+        Changed in place.
+    at : ndarray of shape (k,)
+        Where to.
+    is_shared : bool
+        Several may go to one place, where the greatest is to stay.
+    """
+    higher = (heights > earlier).nonzero()[0]
+    if is_shared:
+        higher = higher[np.argsort(heights[higher], kind="stable")]  # the last at one place stands
+    peaks[0, at[higher]] = heights[higher]
+    peaks[1, at[higher]] = time_seconds
+
+
 def under(arrays: Arrays, prefix: str) -> Arrays:
     """Return the arrays whose names start with a prefix, without it."""
     return {key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)}
-
-
-def _only(found: Candidates, kept: Bools) -> Candidates:
-    arrays = {
-        item.name: getattr(found, item.name)[kept]
-        for item in fields(found)
-        if isinstance(getattr(found, item.name), np.ndarray)
-    }
-    return replace(found, **arrays)
 
 
 def _point(place: list[float]) -> str:
