@@ -48,8 +48,8 @@ def chance(probability: float) -> str:
 def ratio(actual: float, typical: float) -> str:
     """Say how far a value lies from the typical one, by a factor where that means something; empty: not at all.
 
-    >>> ratio(242, 99), ratio(12, 99), ratio(110, 100), ratio(-3, 5), ratio(0, 40)
-    ('2.4x above normal', '8.2x below normal', '10 % above normal', '8 below normal', '')
+    >>> ratio(242, 99), ratio(33, 99), ratio(110, 100), ratio(-3, 5), ratio(0, 40)
+    ('2.4x above normal', '3x below normal', '10 % above normal', '8 below normal', '')
     """
     if actual == typical or (actual == 0.0 and typical > 0.0):
         return ""
@@ -60,7 +60,8 @@ def ratio(actual: float, typical: float) -> str:
     if factor >= 1000.0:
         return f"more than 1,000x {word} normal"
     if factor >= 1.5:
-        return f"{factor:.1f}x {word} normal" if factor < 10.0 else f"{factor:.0f}x {word} normal"
+        shown = f"{factor:.1f}".removesuffix(".0") if factor < 10.0 else f"{factor:.0f}"
+        return f"{shown}x {word} normal"
     share = abs(actual / typical - 1.0)
     return f"{share:.0%} {word} normal".replace("%", " %") if share >= 0.01 else ""
 
