@@ -87,9 +87,9 @@ def _form_stages(feature: PopulationFeature, judged: PopulationJudgement, form: 
     scale = scaled.scale[[at]]
     freedom = tail_dof(rows[SQUARES + form], rows[ABSOLUTES + form], scale, rows[SAMPLES])
     dof = one(
-        f"{name}_dof",
+        f"{name}_degrees_of_freedom",
         freedom[0],
-        "degrees of freedom: the fewer, the heavier the tails",
+        "the fewer, the heavier the tails",
         "dof",
         mean_absolute=rows[ABSOLUTES + form, 0],
         mean_square=square,

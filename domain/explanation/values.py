@@ -189,9 +189,9 @@ def _tail_stages(view: ValueView, actual: Part, expected: Stage, wide: Stage, di
     n_effective = np.minimum(view.count, view.model.long_memory_buckets)
     freedom = tail_dof(rows[spread.SQUARE], rows[spread.ABSOLUTE], scale, n_effective)
     dof = one(
-        "dof",
+        "degrees_of_freedom",
         freedom[0],
-        "degrees of freedom: the fewer, the heavier the tails",
+        "the fewer, the heavier the tails",
         "dof",
         mean_absolute=rows[spread.ABSOLUTE, 0],
         mean_square=square,

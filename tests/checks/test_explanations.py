@@ -142,7 +142,19 @@ def test_what_the_tests_explain_has_every_part_there_is() -> None:
             for stage in [*explanation.evidence[0].stages, *explanation.stages]:
                 names |= {stage.name, *(part.name for part in stage.parts)}
     assert names >= {
-        *("level", "trend", "day", "week", "bound", "days", "hours", "count_floor", "lean", "dof", "student_t"),
+        *(
+            "level",
+            "trend",
+            "day",
+            "week",
+            "bound",
+            "days",
+            "hours",
+            "count_floor",
+            "lean",
+            "degrees_of_freedom",
+            "student_t",
+        ),
         *("flat_line", "count_distribution", "novelty", "multi_bucket", "calibrated_exponent", "peak_ceiling"),
         *("value_high_1", "value_high_31", "residual_high_1", "jump_high_1", "residual_low_1", "share_of_logs"),
     }
