@@ -15,7 +15,21 @@ from marigraph import handlers, queries
 from marigraph.cli.main import execute
 from marigraph.explain import RecordChoice, explain_record
 from marigraph.tables import records
-from tests.support.jobs import CONTEXT, EVERY, DataSet, application, finish, job_body, make_job, post, reopen, synthetic
+from tests.support.jobs import (
+    CONTEXT,
+    EVERY,
+    NAB_FILES,
+    DataSet,
+    application,
+    farequote,
+    finish,
+    job_body,
+    make_job,
+    nab,
+    post,
+    reopen,
+    synthetic,
+)
 
 DATA = synthetic(5_000)
 CUTS = (1_500, 3_000, 4_200)
@@ -175,6 +189,29 @@ def test_a_record_that_is_not_there_is_not_found(app):
         explain_record(app, "nothing", HIGHEST)
     with pytest.raises(InvalidArgument, match="must lie between 1 and"):
         explain_record(app, "j", RecordChoice(0))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", ["farequote", *NAB_FILES])
+def test_every_record_of_real_data_is_explained(sqlite_url, test_data, name):
+    data = farequote(test_data) if name == "farequote" else nab(test_data, name)
+    with application(sqlite_url) as app:
+        make_job(app, data)
+        for start in range(0, len(data.lines), 2_000):
+            post(app, data, start, start + 2_000)
+            reopen(app)
+        finish(app)
+        stored = stored_records(app)
+        assert len(stored) > 20
+        for rank in range(1, len(stored) + 1, max(len(stored) // 100, 1)):
+            if stored[rank - 1]["is_interim"]:
+                continue
+            explained = explain_record(app, "j", RecordChoice(rank))
+            assert explained.matches_stored
+            probability, score = recombined(explained.explanation)
+            assert probability == pytest.approx(explained.record["probability"], rel=1e-9, abs=0.0)
+            assert score == pytest.approx(explained.record["initial_record_score"], rel=1e-9, abs=1e-9)
 
 
 # --------------------------------------------------------------------------------------------------- command line
