@@ -188,7 +188,7 @@ def _time_clauses(explanation: Explanation, evidence: Evidence) -> list[str]:
     if explanation.over is None:
         usual = f"{before} {usual}"
     return [
-        f"{terms or 'the job'} had records {before} {at} UTC, {_usual(explanation, usual)}",
+        f"{f'{terms} had' if terms else 'there were'} records {before} {at} UTC, {_usual(explanation, usual)}",
         words.chance(explanation.probability),
     ]
 
