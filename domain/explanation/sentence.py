@@ -17,7 +17,11 @@ seen."""
 IMPACT_SPOKEN: Final = 3.0
 """Multi-bucket impact from which an anomaly is said to show over several buckets. Chosen: 60 times less likely
 there."""
+SEASONS: Final = ("day", "week", "workday", "period")
 DAY_SECONDS: Final = 86_400
+EPOCH_WEEKDAY: Final = 3
+"""1970 began on a Thursday; Monday is 0."""
+DAYS_OFF: Final = ("Saturday", "Sunday")
 
 _MEASURES: Final = {
     "mean": "{field}",
@@ -94,13 +98,19 @@ def _when(explanation: Explanation, evidence: Evidence) -> str:
     sizes = {
         part.name: abs(math.log(part.value)) if in_logs else abs(part.value)
         for part in expected.parts
-        if part.name in ("day", "week")
+        if part.name in SEASONS
     }
-    if sum(sizes.values()) <= SEASON_SHARE * spread.value:
+    if not sizes or sum(sizes.values()) <= SEASON_SHARE * spread.value:
         return ""
+    season = max(sizes, key=lambda name: sizes[name])
+    if season == "period":
+        return " at this point of its period"
     if explanation.bucket_span_seconds >= DAY_SECONDS:
         return " on this day of the week" if explanation.bucket_span_seconds == DAY_SECONDS else ""
-    return " at this hour of the week" if sizes["week"] > sizes["day"] else " at this hour"
+    if season == "workday":
+        day = words.DAYS[int((explanation.timestamp_ms // 1000 // DAY_SECONDS + EPOCH_WEEKDAY) % 7)]
+        return " at this hour of a day off" if day in DAYS_OFF else " at this hour of a working day"
+    return " at this hour of the week" if season == "week" else " at this hour"
 
 
 def _news(explanation: Explanation) -> str:

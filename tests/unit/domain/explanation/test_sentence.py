@@ -118,6 +118,23 @@ def test_buckets_of_a_day_have_no_hour() -> None:
     assert "typically 99;" in sentence_of(changed(explained, bucket_span_seconds=2 * 86_400))
 
 
+@pytest.mark.parametrize(
+    ("season", "day", "said"),
+    [
+        ("workday", 0, " at this hour of a working day;"),
+        ("workday", 2, " at this hour of a day off;"),
+        ("workday", 3, " at this hour of a day off;"),
+        ("workday", 4, " at this hour of a working day;"),
+        ("period", 0, " at this point of its period;"),
+        ("week", 0, " at this hour of the week;"),
+    ],
+)
+def test_the_season_that_moves_most_is_named(season: str, day: int, said: str) -> None:
+    stages = [value("expected", 99.0, Part("level", 80.0), Part("day", 4.0), Part(season, 15.0)), value("spread", 5.0)]
+    explained = changed(explanation("mean", 242, 99, stages=stages), timestamp_ms=day * 86_400_000)
+    assert f"typically 99{said}" in sentence_of(explained)
+
+
 def test_members_are_compared_with_the_others_of_their_kind() -> None:
     member = Evidence("member", {"user": "bob"}, [200.0], [100.0], [*expected(100), value("plain_spread", 5.0)])
     others = [Evidence("member", {"user": "bob", "host": host}, [9.0], [1.0], []) for host in ("a", "b", "c", "d")]
