@@ -5,21 +5,21 @@ records and the nearest model state before (``marigraph/replay.py``); the parts 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 from sqlalchemy import select
 
 from domain.errors import Conflict, InvalidArgument, NotFound
-from domain.explanation import Closing, Explanation, Witness, explain
+from domain.explanation import Closing, Explanation, Stage, Witness, explain, later_stages
 from domain.job import Job
-from domain.model import RecordResult
+from domain.model import Basis, RecordResult
 from eventstore import PayloadMissing
 from marigraph.application import Application
 from marigraph.queries import PAGE_END_MAX, require_job
 from marigraph.replay import ModelFold, ModelSource
-from marigraph.tables import records
+from marigraph.tables import records, score_bases
 
 RECORDS_PER_PAGE = 1_000
 """Records read at a time while looking for the one that is meant; chosen: about a megabyte."""
@@ -79,6 +79,9 @@ class Explained:
         The stored model state that the replay began at; None: it began where the job was created.
     from_version, to_version : int
         The events replayed after it; the last one closed the bucket.
+    later : list of Stage
+        How the initial score became the one that the record has by now, by what is stored beside it; empty: it did not
+        change.
     """
 
     job_id: str
@@ -87,6 +90,7 @@ class Explained:
     snapshot_version: int | None
     from_version: int
     to_version: int
+    later: list[Stage] = field(default_factory=list)
 
     @property
     def matches_stored(self) -> bool:
@@ -114,6 +118,7 @@ class Explained:
             },
             "evidence": msgspec.to_builtins(self.explanation.evidence),
             "stages": msgspec.to_builtins(self.explanation.stages),
+            "later_stages": msgspec.to_builtins(self.later),
         }
 
 
@@ -135,40 +140,53 @@ def explain_record(
         The record is interim, or the log no longer holds what it was made from.
     """
     job = require_job(app, job_id)
-    record = find_record(app, job_id, choice)
+    record, sequence = find_record(app, job_id, choice)
     if record["is_interim"]:
         msg = (
             f"the record of job [{job_id}] at {record['timestamp']} is interim: its bucket is still open and its score "
             "will change; explain it when the bucket has closed"
         )
         raise Conflict(msg)
-    return _Replay(app, job, record).run(on_event)
+    explained = _Replay(app, job, record).run(on_event)
+    if record["record_score"] == record["initial_record_score"]:
+        return explained
+    return replace(explained, later=_later(app, job_id, record["timestamp"], sequence))
 
 
-def find_record(app: Application, job_id: str, choice: RecordChoice) -> dict[str, Any]:
-    """Return the stored record that is meant."""
+def _later(app: Application, job_id: str, timestamp: int, sequence: int) -> list[Stage]:
+    """Return what became of a score, by what is stored beside it."""
+    columns, name_of = score_bases.c, Basis.__struct_fields__
+    where = (columns.job_id == job_id, columns.timestamp == timestamp, columns.sequence == sequence)
+    query = select(*(columns[name] for name in name_of)).where(*where, columns.result_type == "record")
+    with app.store.reading() as connection:
+        row = connection.execute(query).one_or_none()
+    return [] if row is None else later_stages(Basis(**row._mapping))
+
+
+def find_record(app: Application, job_id: str, choice: RecordChoice) -> tuple[dict[str, Any], int]:
+    """Return the stored record that is meant, and its place among those of its bucket."""
     if choice.rank is not None and not 1 <= choice.rank <= PAGE_END_MAX:
         msg = f"the rank of a record must lie between 1 and {PAGE_END_MAX}, not {choice.rank}"
         raise InvalidArgument(msg)
     left, interim = choice.rank or 1, None
-    for record in _listed(app, job_id, choice):
+    for record, sequence in _listed(app, job_id, choice):
         if choice.admits(record):
             if choice.rank is None and record["is_interim"]:
-                interim = interim or record
+                interim = interim or (record, sequence)
                 continue
             left -= 1
             if left == 0:
-                return record
+                return record, sequence
     if interim is not None:
         return interim
     msg = f"job [{job_id}] has no such record; `marigraph records {job_id}` lists those there are"
     raise NotFound(msg)
 
 
-def _listed(app: Application, job_id: str, choice: RecordChoice) -> Iterator[dict[str, Any]]:
-    """Yield stored records, the highest score first, in the order of the lists."""
+def _listed(app: Application, job_id: str, choice: RecordChoice) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield stored records with their places in their buckets, the highest score first, in the order of the lists."""
     columns = records.c
-    query = select(columns.body).where(columns.job_id == job_id)
+    query = select(columns.body, columns.sequence).where(columns.job_id == job_id)
     if choice.timestamp_ms is not None:
         query = query.where(columns.timestamp == choice.timestamp_ms)
     if choice.detector_index is not None:
@@ -177,8 +195,9 @@ def _listed(app: Application, job_id: str, choice: RecordChoice) -> Iterator[dic
     start = 0
     while True:
         with app.store.reading() as connection:
-            page = list(connection.scalars(query.limit(RECORDS_PER_PAGE).offset(start)))
-        yield from map(msgspec.json.decode, page)
+            page = connection.execute(query.limit(RECORDS_PER_PAGE).offset(start)).all()
+        for row in page:
+            yield msgspec.json.decode(row.body), row.sequence
         if len(page) < RECORDS_PER_PAGE:
             return
         start += RECORDS_PER_PAGE

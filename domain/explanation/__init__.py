@@ -6,6 +6,18 @@ again.
 
 from domain.explanation.explaining import Closing, Witness, explain
 from domain.explanation.parts import Evidence, Explanation, Part, Stage
-from domain.explanation.recombination import recombined
+from domain.explanation.recombination import recombined, work_out
+from domain.explanation.score_parts import later_stages
 
-__all__ = ["Closing", "Evidence", "Explanation", "Part", "Stage", "Witness", "explain", "recombined"]
+__all__ = [
+    "Closing",
+    "Evidence",
+    "Explanation",
+    "Part",
+    "Stage",
+    "Witness",
+    "explain",
+    "later_stages",
+    "recombined",
+    "work_out",
+]

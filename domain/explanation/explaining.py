@@ -21,7 +21,7 @@ from domain.explanation.values import ValueView, value_stages
 from domain.model.accumulators import Accumulator
 from domain.model.arrays import Floats, Ints
 from domain.model.buckets import OpenBucket
-from domain.model.detector_model import DetectorModel, peaks_of
+from domain.model.detector_model import DetectorModel
 from domain.model.feature_model import FeatureModel
 from domain.model.normalizer import ORDINARY_SHARE
 from domain.model.places_model import PlacesModel
@@ -143,20 +143,19 @@ class _Case:
         record, judge = self.record, self.model.features[self.feature_index]
         slot = self.model.series.slot_of[self._name(record)]
         x = self._values(np.array([slot]))
-        peak = peaks_of(judge)[:, [slot]]
         kind: Kind = "value"
         if isinstance(judge, TimesModel):
             judged = judge.judge(np.array([slot]), x, self._middle)
             kind, stages = "time", time_stages(judge, judged, 0, record.probability)
-            score = self._score(stages[-1], peak)
+            score = self._score(stages[-1])
         elif isinstance(judge, PlacesModel):
             kind, stages = "place", place_stages(judge.judge(np.array([slot]), x, self._middle), 0, record.probability)
-            score = self._score(stages[-1], peak)
+            score = self._score(stages[-1])
         else:
             assert isinstance(judge, FeatureModel)
             stages = value_stages(ValueView.of(judge, slot, x, self._middle))
             of_name = {stage.name: stage for stage in stages}
-            score = self._score(of_name["residual_probability"], peak, of_name.get("novelty"), ORDINARY_SHARE)
+            score = self._score(of_name["residual_probability"], of_name.get("novelty"), ORDINARY_SHARE)
         return [Evidence(kind, self._terms(slot), record.actual, record.typical, stages)], score
 
     # -------------------------------------------------------------------------------------------------- rare values
@@ -178,14 +177,13 @@ class _Case:
             slot = model.series.slot_of[self._name(record)]
             own = stages(slot, record.probability)
             alone = Evidence("rare", self._terms(slot), record.actual, record.typical, own)
-            return [alone], self._score(own[-1], model.peaks[:, [slot]])
+            return [alone], self._score(own[-1])
         assert self.accumulator is not None
         evidence = self._of_causes("rare", lambda slot, cause: stages(slot, cause.probability))
         joint = self._joint(evidence, present, model.groups["members"].of_slot)
         if self.model.detector.base_function == "freq_rare":
             joint = self._so_often(model, present)
-        slot = self._slot_of_cause(self.record.causes[0])
-        return evidence, [joint, *self._score(joint, model.peaks[:, [slot]])]
+        return evidence, [joint, *self._score(joint)]
 
     def _so_often(self, model: RareModel, present: Ints) -> Stage:
         """Return the chance that a member does things as rare that often, at the level where it is least."""
@@ -240,8 +238,7 @@ class _Case:
                 "place", lambda slot, cause: self._place_stages(population.places, int(attribute_of[slot]), slot, cause)
             )
         joint = self._joint(evidence, present, model.groups["members"].of_slot)
-        attribute = attribute_of[self._slot_of_cause(self.record.causes[0])]
-        return evidence, [joint, *self._score(joint, population.peaks[:, [attribute]])]
+        return evidence, [joint, *self._score(joint)]
 
     def _time_stages(self, model: TimesModel, attribute: int, slot: int, cause: Cause) -> list[Stage]:
         _, cell = model.locate(self._values(np.array([slot])))
@@ -279,13 +276,11 @@ class _Case:
     def _middle(self) -> float:
         return self.closing.middle
 
-    def _score(self, chance: Stage, peak: Floats, novel: Stage | None = None, share: float = 1.0) -> list[Stage]:
+    def _score(self, chance: Stage, novel: Stage | None = None, share: float = 1.0) -> list[Stage]:
         return score_stages(
             chance,
             novel,
             self.model.calibrations[self.feature_index],
-            peak=peak,
-            time_seconds=self._middle,
             share=share,
             score=self.record.initial_record_score,
         )

@@ -9,8 +9,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from domain.model import hindsight, novelty, probability, rarity, spread
 from domain.model import normalizer as scores
-from domain.model import novelty, probability, rarity, spread
 
 Inputs = Mapping[str, float]
 Formula = Callable[[Inputs], float]
@@ -265,15 +265,11 @@ def _severity(given: Inputs) -> float:
     return _severity_of(given["calibrated_exponent"])
 
 
-def _faded_peak(given: Inputs) -> float:
-    above = max(given["exponent_then"] - scores.UNUSUAL_EXPONENT, 0.0)
-    return scores.UNUSUAL_EXPONENT + above * math.exp(-max(given["age_seconds"], 0.0) / scores.PEAK_MEMORY_SECONDS)
-
-
-def _peak_ceiling(given: Inputs) -> float:
-    own, before = _severity_of(given["calibrated_exponent"]), _severity_of(given["earlier_peak"])
-    ratio = own / max(own, before, 1e-9)
-    return 100.0 * min(1.5 * ratio, 0.5 + 0.5 * ratio)
+def _kept(given: Inputs) -> float:
+    if given["own"] >= hindsight.EQUAL_SHARE * given["greatest"]:
+        return 1.0
+    share = given["own"] / (hindsight.EQUAL_SHARE * given["greatest"])
+    return hindsight.LEAST_KEPT + (1.0 - hindsight.LEAST_KEPT) * share**2
 
 
 def _novelty_score(given: Inputs) -> float:
@@ -320,8 +316,7 @@ FORMULAS: Final[dict[str, Formula]] = {
     "mean_excess": _mean_excess,
     "calibrated": _calibrated,
     "severity": _severity,
-    "faded_peak": _faded_peak,
-    "peak_ceiling": _peak_ceiling,
+    "kept": _kept,
     "novelty_score": _novelty_score,
 }
 """By the name that parts have in ``formula``."""

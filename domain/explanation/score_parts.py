@@ -1,11 +1,11 @@
-"""From a probability to a score: calibration, severity, the ceilings of the history, and what is new."""
+"""From a probability to a score: calibration, severity, what is new; and what became of the score later."""
 
 import numpy as np
 
 from domain.explanation.parts import Part, Stage, of, one
 from domain.model import novelty
-from domain.model.arrays import Floats
-from domain.model.normalizer import Calibration, ceiling, faded, severity
+from domain.model.hindsight import Basis, kept, score_for_records, score_of
+from domain.model.normalizer import Calibration, severity
 
 
 def score_stages(
@@ -13,8 +13,6 @@ def score_stages(
     novel: Stage | None,
     calibration: Calibration,
     *,
-    peak: Floats,
-    time_seconds: float,
     share: float,
     score: float,
 ) -> list[Stage]:
@@ -28,8 +26,6 @@ def score_stages(
         How new it is, for what bypasses the history.
     calibration : Calibration
         As it was before the bucket.
-    peak : ndarray of shape (2, 1)
-        Most unusual exponent of the scope before, and its time.
     share : float
         Highest score by the probability, in parts of 100.
     score : float
@@ -65,42 +61,17 @@ def score_stages(
         threshold=counted,
         mean_excess=heavier,
     )
-    age = time_seconds - float(peak[1, 0])
-    earlier = faded(peak[0], time_seconds - peak[1])
-    before = one(
-        "earlier_peak",
-        earlier[0],
-        "most unusual exponent before, faded",
-        "faded_peak",
-        exponent_then=peak[0, 0],
-        age_seconds=age,
-    )
     deserved = one(
         "severity", severity(calibrated)[0], "score that the exponent deserves", "severity", calibrated_exponent=shrunk
-    )
-    limit = one(
-        "peak_ceiling",
-        ceiling(calibrated, earlier)[0],
-        "highest score beside the earlier peak",
-        "peak_ceiling",
-        calibrated_exponent=shrunk,
-        earlier_peak=before,
-    )
-    under = Stage(
-        "under_ceiling",
-        "smallest",
-        min(deserved.value, limit.value),
-        [of(deserved), of(limit)],
-        "score under the history's ceiling",
     )
     ordinary = Stage(
         "ordinary_score",
         "product",
-        share * under.value,
-        [of(under), Part("share", share, "highest share for what its series showed before")],
+        share * deserved.value,
+        [of(deserved), Part("share", share, "highest share for what its series showed before")],
         "score for being improbable",
     )
-    stages = [exponent, counted, heavier, shrunk, before, deserved, limit, under, ordinary]
+    stages = [exponent, counted, heavier, shrunk, deserved, ordinary]
     outcomes = [of(ordinary)]
     if novel is not None:
         new = one(
@@ -113,3 +84,45 @@ def score_stages(
         stages.append(new)
         outcomes.append(of(new))
     return [*stages, Stage("record_score", "largest", score, outcomes, "initial score of the record")]
+
+
+def later_stages(basis: Basis) -> list[Stage]:
+    """Return the stages from what an initial score rests on to the score as it is later (``hindsight.py``)."""
+    of_ordinary = one(
+        "kept_of_ordinary",
+        kept(basis.height, basis.peak),
+        "part that is kept beside the most unusual value near it",
+        "kept",
+        own=basis.height,
+        greatest=basis.peak,
+    )
+    of_novelty = one(
+        "kept_of_novelty",
+        kept(basis.strength, basis.later_strength),
+        "part that is kept beside greater news that came later",
+        "kept",
+        own=basis.strength,
+        greatest=basis.later_strength,
+    )
+    new = score_for_records(basis.strength)
+    ordinary = Stage(
+        "ordinary_score_now",
+        "product",
+        basis.ordinary_score * of_ordinary.value,
+        [Part("ordinary_score", basis.ordinary_score, "initial score for being improbable"), of(of_ordinary)],
+        "score for being improbable",
+    )
+    novel = Stage(
+        "novelty_score_now",
+        "product",
+        new * of_novelty.value,
+        [Part("novelty_score", new, "initial score for being new"), of(of_novelty)],
+        "score for being new",
+    )
+    return [
+        of_ordinary,
+        of_novelty,
+        ordinary,
+        novel,
+        Stage("record_score_now", "largest", score_of(basis), [of(ordinary), of(novel)], "score of the record by now"),
+    ]

@@ -87,7 +87,7 @@ def _rows(resource: dict[str, Any], is_full: bool) -> Iterator[Row]:
         yield from _stage_rows(evidence["stages"], is_full)
     if several:
         yield ("all of them together", "", "", "")
-    yield from _stage_rows(resource["stages"], is_full)
+    yield from _stage_rows([*resource["stages"], *resource["later_stages"]], is_full)
 
 
 def _stage_rows(stages: list[dict[str, Any]], is_full: bool) -> Iterator[Row]:

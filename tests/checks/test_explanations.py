@@ -155,7 +155,7 @@ def test_what_the_tests_explain_has_every_part_there_is() -> None:
             "degrees_of_freedom",
             "student_t",
         ),
-        *("flat_line", "count_distribution", "novelty", "multi_bucket", "calibrated_exponent", "peak_ceiling"),
+        *("flat_line", "count_distribution", "novelty", "multi_bucket", "calibrated_exponent", "novelty_score"),
         *("value_high_1", "value_high_31", "residual_high_1", "jump_high_1", "residual_low_1", "share_of_logs"),
     }
 
