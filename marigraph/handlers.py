@@ -22,7 +22,7 @@ from domain.commands import (
     UpdateJob,
     UpdateSnapshot,
 )
-from domain.config import JobConfig, create_job_config
+from domain.config import JobConfig, create_job_config, format_duration
 from domain.data_counts import DataCounts
 from domain.errors import AlreadyExists, Conflict, TimedOut
 from domain.events import SnapshotPersisted, Updated, read_config
@@ -117,7 +117,7 @@ def open_job(
     try:
         app.through(OpenJob(), job_id, context, task, timeout_seconds=timeout_seconds, passing=OPENING)
     except TimedOut as error:
-        msg = f"Opening job [{job_id}] timed out after [{timeout_seconds:g}s]"
+        msg = f"Opening job [{job_id}] timed out after [{format_duration(timeout_seconds)}]"
         raise TimedOut(msg) from error
     app.project()
     return {"opened": True, "node": app.node["id"] if app.node is not None else ""}
@@ -174,6 +174,9 @@ def _close(app: Application, job_id: str, context: Context, *, force: bool, dead
         except TimedOut as error:
             msg = f"closing job [{job_id}] took longer than its timeout; the close itself goes on"
             raise TimedOut(msg) from error
+        except Conflict:  # somebody closed it by force meanwhile: what was asked for holds
+            if app.visitor(job_id).job.state != CLOSED:
+                raise
     else:
         app.release(job_id)
 

@@ -4,6 +4,7 @@ Bodies in flight share one budget, so that many large posts at once wait for eac
 """
 
 import asyncio
+import json
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from starlette.requests import Request
 
-from domain.errors import ParseError
+from domain.errors import ParseError, UnknownField
 from marigraph.api.errors import HttpError
 
 BODY_BYTES_MAX: Final = 100 * 1024 * 1024
@@ -120,9 +121,14 @@ def too_long(limit: int) -> HttpError:
     return HttpError(413, f"the body is longer than {limit} bytes; send it in parts", headers={"Connection": "close"})
 
 
+def source_of(request: Request) -> bytes:
+    """Return the body that stands in the query, where clients put it that cannot send one with a GET."""
+    return request.query_params.get("source", "").encode()
+
+
 def check_type(request: Request, allowed: tuple[str, ...]) -> None:
     """Refuse a body whose type is missing or none that is understood."""
-    content_type = request.headers.get("content-type")
+    content_type = request.query_params.get("source_content_type") or request.headers.get("content-type")
     if content_type is None:
         msg = "Content-Type header is missing"
     elif content_type.partition(";")[0].strip().lower() in allowed:
@@ -133,11 +139,22 @@ def check_type(request: Request, allowed: tuple[str, ...]) -> None:
 
 
 def read_json(data: bytes) -> Any:
-    """Read a JSON body; None if it is empty."""
+    """Read a JSON body, in which no object may have a name twice; None if it is empty."""
     if not data.strip():
         return None
     try:
-        return msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        body = msgspec.json.decode(data)
+        json.loads(data, object_pairs_hook=_check_names)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, json.JSONDecodeError) as error:
         msg = f"the body is not valid JSON: {error}"
         raise ParseError(msg) from error
+    return body
+
+
+def _check_names(pairs: list[tuple[str, Any]]) -> None:
+    """Refuse an object that has a name twice: which of the values is meant cannot be told."""
+    names = [name for name, _value in pairs]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        msg = f"[1:1] Duplicate field '{twice[:256]}'"
+        raise UnknownField(msg)
