@@ -217,8 +217,9 @@ class Reset(NamedTuple):
     def read(cls, parameters: Mapping[str, Any], now_ms: int) -> "Reset":
         """Read ``reset_start`` and ``reset_end``; ParseError names the one that is no date."""
         names = ("reset_start", "reset_end")
-        return cls(*(parse_api_time(parameters[name], name, now_ms=now_ms) if parameters.get(name) else None
-                     for name in names))
+        return cls(
+            *(parse_api_time(parameters[name], name, now_ms=now_ms) if parameters.get(name) else None for name in names)
+        )
 
 
 NO_RESET = Reset()

@@ -62,15 +62,12 @@ def _field(table: Table, name: str, data_fields: Sequence[str]) -> ColumnElement
     if name in table.c and name not in HIDDEN:
         return table.c[name]
     texts, numbers, lists = TEXTS[table.name], NUMBERS[table.name], LISTS_OF_NUMBERS[table.name]
-    body = func.json(table.c.body, type_=JSON)
-    if name in texts:
-        return body[name].as_string()
-    if name in numbers:
-        return body[name].as_float()
-    if name in lists:
-        return body[(name, 0)].as_float()
-    if name in data_fields and table.name != "buckets":
-        return body[(name, 0)].as_string() if table.name == "records" else body[name].as_string()
+    is_of_data = name in data_fields and table.name != "buckets"
+    if name in (*texts, *numbers, *lists) or is_of_data:
+        is_list = name in lists or (is_of_data and table.name == "records")
+        element = func.json(table.c.body, type_=JSON)[(name, 0) if is_list else name]
+        found: ColumnElement[Any] = element.as_float() if name in (*numbers, *lists) else element.as_string()
+        return found
     known = sorted({*table.c.keys(), *texts, *numbers, *lists, *data_fields} - set(HIDDEN))
     msg = f"cannot sort by [{name[:256]}]; sort by one of: {', '.join(known)}"
     raise BadRequest(msg)

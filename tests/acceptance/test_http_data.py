@@ -112,7 +112,9 @@ def test_each_counter_counts_what_the_contract_says(http):
 def test_a_hundred_malformed_records_end_an_upload_and_nothing_of_it_is_kept(http):
     job_id = http.job(is_open=True)
     for count, status in ((99, 202), (100, 400)):
-        answer = http.post(f"{job_id}/_data", '{"time": 1403481600}\n' + '{"time": \n'[:-2] + "}\n" + "{x}\n" * (count - 1))
+        answer = http.post(
+            f"{job_id}/_data", '{"time": 1403481600}\n' + '{"time": \n'[:-2] + "}\n" + "{x}\n" * (count - 1)
+        )
         assert answer.status == status
     assert answer.error == (400, PARSE, "The input JSON data is malformed.")
     assert http.stats(job_id)["data_counts"]["input_record_count"] == 1

@@ -19,7 +19,7 @@ def api(http, request):
     def call(method, path, body=None, **query):
         return http(method, f"{request.param}/anomaly_detectors/{path}", body, **query)
 
-    call.job = lambda **more: http.job(**more)
+    call.job = http.job
     return call
 
 
@@ -87,7 +87,10 @@ def test_detectors_have_their_index_whatever_was_given(api):
 
 
 def test_detectors_that_are_equal_are_refused_and_so_is_the_time_field(api):
-    for analysis in ({"detectors": [{"function": "count"}] * 2}, {"detectors": [{"function": "count"}], "influencers": ["time"]}):
+    for analysis in (
+        {"detectors": [{"function": "count"}] * 2},
+        {"detectors": [{"function": "count"}], "influencers": ["time"]},
+    ):
         assert api("PUT", "refused", {**CONFIG, "analysis_config": analysis}).status == 400
 
 
@@ -172,7 +175,10 @@ def test_8_a_least_score_is_included(api, scored):
 
 
 def test_9_records_come_by_score_also_where_a_body_is_sent(api, scored):
-    for answer in (api("GET", f"{scored}/results/records"), api("POST", f"{scored}/results/records", {"record_score": 0})):
+    for answer in (
+        api("GET", f"{scored}/results/records"),
+        api("POST", f"{scored}/results/records", {"record_score": 0}),
+    ):
         scores = [each["record_score"] for each in answer.ok()["records"]]
         assert scores == sorted(scores, reverse=True)
 

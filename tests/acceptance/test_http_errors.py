@@ -37,7 +37,8 @@ ROWS = {
     ),
     "group named like a job": (
         ("PUT", "errors-other", {**CONFIG, "groups": ["errors-job"]}),
-        400, EXISTS, "job and group names must be unique but job [errors-job] and group [errors-job] have the same name",
+        400, EXISTS,
+        "job and group names must be unique but job [errors-job] and group [errors-job] have the same name",
     ),
     "state conflict": (
         ("POST", "errors-job/_open"),

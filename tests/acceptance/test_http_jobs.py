@@ -380,7 +380,11 @@ def test_each_function_takes_the_fields_that_it_may_have_and_refuses_the_others(
 
 
 def test_short_names_are_shown_in_full_but_avg_as_it_is(http):
-    detectors = [{"function": "nzc"}, {"function": "high_dc", "field_name": "f"}, {"function": "avg", "field_name": "f"}]
+    detectors = [
+        {"function": "nzc"},
+        {"function": "high_dc", "field_name": "f"},
+        {"function": "avg", "field_name": "f"},
+    ]
     job = http.get(http.job(analysis_config={"detectors": detectors})).ok()["jobs"][0]
     shown = [each["function"] for each in job["analysis_config"]["detectors"]]
     assert shown == ["non_zero_count", "high_distinct_count", "avg"]
@@ -399,7 +403,8 @@ DETECTORS_REFUSED = [
      "partition_field_name and by_field_name cannot be the same: 'x'"),
     ({**MEAN, "over_field_name": "x", "partition_field_name": "x"},
      "partition_field_name and over_field_name cannot be the same: 'x'"),
-    ({**MEAN, "by_field_name": "x", "over_field_name": "x"}, "by_field_name and over_field_name cannot be the same: 'x'"),
+    ({**MEAN, "by_field_name": "x", "over_field_name": "x"},
+     "by_field_name and over_field_name cannot be the same: 'x'"),
     ({**MEAN, "by_field_name": "count"}, "'count' is not a permitted value for by_field_name"),
     ({**MEAN, "over_field_name": "by"}, "'by' is not a permitted value for over_field_name"),
     ({**MEAN, "by_field_name": "over"}, "'over' is not a permitted value for by_field_name"),
@@ -560,7 +565,10 @@ def updated(http, job_id, **body):
 
 
 def test_an_update_changes_what_it_names_and_answers_the_whole_job(http):
-    detectors = [{"function": "mean", "field_name": "r", "by_field_name": "a"}, {"function": "count", "by_field_name": "mlcategory"}]
+    detectors = [
+        {"function": "mean", "field_name": "r", "by_field_name": "a"},
+        {"function": "count", "by_field_name": "mlcategory"},
+    ]
     before = http.put("update-all", {
         "description": "before",
         "analysis_config": {

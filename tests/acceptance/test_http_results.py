@@ -154,7 +154,11 @@ def test_an_overall_bucket_has_the_fields_of_the_contract_in_its_order(http, j):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_lists_come_in_the_order_of_the_contract_by_both_methods(http, j, method):
-    keys = {"buckets": ("timestamp", False), "records": ("record_score", True), "influencers": ("influencer_score", True)}
+    keys = {
+        "buckets": ("timestamp", False),
+        "records": ("record_score", True),
+        "influencers": ("influencer_score", True),
+    }
     for kind, (name, is_reversed) in keys.items():
         answer = http(method, f"{j}/results/{kind}", size=EVERY).ok()
         assert list(answer) == ["count", kind]
@@ -180,7 +184,9 @@ def test_lists_are_sorted_by_any_field_with_time_breaking_ties_in_the_same_direc
     assert all(name not in each for each in found[len(keys) :])
 
 
-@pytest.mark.parametrize(("kind", "name"), [("buckets", "body"), ("records", "nope"), ("influencers", "a.b"), ("records", "sequence")])
+@pytest.mark.parametrize(
+    ("kind", "name"), [("buckets", "body"), ("records", "nope"), ("influencers", "a.b"), ("records", "sequence")]
+)
 def test_a_field_that_no_result_has_is_no_way_to_sort(http, j, kind, name):
     status, error, reason = http.get(f"{j}/results/{kind}", sort=name).error
     assert (status, error) == (400, STATUS)
@@ -217,7 +223,8 @@ def test_the_start_of_a_range_belongs_to_it_and_the_end_does_not(http, j, kind):
         assert found == {time for time in times if (start if first == start else 0) <= time < end}
     assert listed(http, j, kind, start=end, end=start) == []
     assert http.get(f"{j}/results/{kind}", start="never").error == (
-        400, PARSE, "Query param [start] with value [never] cannot be parsed as a date or converted to a number (epoch)."
+        400, PARSE,
+        "Query param [start] with value [never] cannot be parsed as a date or converted to a number (epoch)."
     )  # fmt: skip
 
 
@@ -316,7 +323,8 @@ def test_overall_buckets_average_the_highest_scores_of_several_jobs(http, j, pop
     assert {each["bucket_span"] for each in answer["overall_buckets"]} == {7200}
     for parameters, reason in (
         ({"top_n": 0}, "[topN] parameter must be positive, found [0]"),
-        ({"bucket_span": "30m"}, "[bucket_span] parameter has to be a multiple of the maximum bucket_span [3600s] of the jobs"),
+        ({"bucket_span": "30m"},
+         "[bucket_span] parameter has to be a multiple of the maximum bucket_span [3600s] of the jobs"),
     ):  # fmt: skip
         found = http.post(f"{j},{population}/results/overall_buckets", parameters)
         assert found.error == (400, ILLEGAL, reason)
