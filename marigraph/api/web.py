@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import product
 from typing import Any, Final
 
 import anyio.to_thread
@@ -170,15 +171,16 @@ def make_app(server: Server) -> FastAPI:
     )
     endpoints = all_endpoints()
     for endpoint in endpoints:
-        for index, path in enumerate(endpoint.full_paths):
+        answer = _route(front, endpoint)
+        for (index, path), method in product(enumerate(endpoint.full_paths), endpoint.methods):
             app.add_api_route(
                 path,
-                _route(front, endpoint),
-                methods=list(endpoint.methods),
+                answer,
+                methods=[method],
                 name=endpoint.name,
                 operation_id=None,
                 include_in_schema=index < len(endpoint.paths),
-                openapi_extra=describe(endpoint, path),
+                openapi_extra=describe(endpoint, path, method),
                 response_class=Response,
                 status_code=endpoint.status,
             )

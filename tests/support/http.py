@@ -68,7 +68,11 @@ class Http:
             sent = JSON | sent
         query = {name.rstrip("_"): str(value).lower() if isinstance(value, bool) else value
                  for name, value in query.items()}  # fmt: skip
-        request = self._client.request(method, url, content=content, headers=sent, params=query or None)
+        return self.raw(method, url, content, sent, query or None)
+
+    def raw(self, method, url, content=None, headers=None, params=None) -> Answer:
+        """Send a request as it is."""
+        request = self._client.request(method, url, content=content, headers=headers, params=params)
         response = asyncio.run_coroutine_threadsafe(request, self._loop).result(120)
         return Answer(response.status_code, response.text, response.headers)
 
