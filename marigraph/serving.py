@@ -171,7 +171,7 @@ class Server(Application):
             if runner is None:
                 return None
             visitor = Visitor(self.store, self.jobs, runner.job, runner.lease.epoch)
-            desk = self._desks[job_id] = Desk(runner, visitor, self._wake)
+            desk = self._desks[job_id] = Desk(runner, visitor, self._wake, self.settings.backlog)
         self._wake(desk)
         return desk
 

@@ -29,7 +29,6 @@ from marigraph.api.bodies import (
     JSON_TYPES,
     ByteBudget,
     check_type,
-    declared_bytes,
     read_body,
     read_json,
     source_of,
@@ -91,8 +90,8 @@ class Front:
 
     async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
         limit = BODY_BYTES_MAX if endpoint.body == "records" else CONFIG_BYTES_MAX
-        async with self._budget.hold(declared_bytes(request, limit)):
-            data = await read_body(request, limit) or source_of(request)
+        async with self._budget.hold() as held:
+            data = await read_body(request, limit, held) or source_of(request)
             options = _options(request)
             call = self._call(endpoint, request, data)
             answer = await anyio.to_thread.run_sync(endpoint.answer, call, limiter=self._lanes[endpoint.lane])

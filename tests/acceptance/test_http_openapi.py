@@ -51,7 +51,8 @@ def is_absent(operation):
 CASES = [
     *((label, POSITIVE) for label in OPERATIONS),
     # What takes neither parameters nor a body has nothing that could be wrong.
-    *((label, NEGATIVE) for label, each in OPERATIONS.items() if (len(each.query) or len(each.body)) and not is_absent(each)),
+    *((label, NEGATIVE) for label, each in OPERATIONS.items()
+      if (len(each.query) or len(each.body)) and not is_absent(each)),
 ]  # fmt: skip
 
 
