@@ -25,6 +25,8 @@ YOUTH_BUCKETS: Final = 40.0
 new, and says nothing of later."""
 SURE_SECONDS: Final = 7 * 86_400.0
 """Age at which a first occurrence counts for 63 % of what it will. Chosen: a week shows what comes once a week."""
+WEEKS_MAX: Final = 8.0
+"""Beyond it age makes no difference to a double."""
 NOVEL, EVENTS, YOUNG, AGE = range(4)
 """Rows of a scope: new values and all occurrences, fading; new values of its youth; buckets since its first one."""
 N_ROWS: Final = 4
@@ -42,7 +44,7 @@ class Rarity:
 
     def __init__(self, bucket_span_seconds: int, *, fades: bool) -> None:
         """``fades``: older occurrences count for less."""
-        self._span = bucket_span_seconds
+        self.span = bucket_span_seconds
         self._fades = fades
         self._keep = float(np.exp(-bucket_span_seconds / MEMORY_SECONDS))
         self._keep_events = float(np.exp(-1.0 / max(MEMORY_SECONDS / bucket_span_seconds, MEMORY_BUCKETS)))
@@ -90,7 +92,7 @@ class Rarity:
         is_new = weights[values] == 0
         rate = (novel + young + PRIOR) / (events + 1.0)
         probability = np.where(is_new, rate, (up_to + PRIOR) / (total + 1.0))
-        weeks = np.minimum(age * (self._span / SURE_SECONDS), 8.0)
+        weeks = np.minimum(age * (self.span / SURE_SECONDS), WEEKS_MAX)
         first = 1.0 + np.exp(-np.where(is_new, novel, own)) * -np.expm1(-weeks * weeks)
         return np.minimum(probability, 1.0), first, own / np.maximum(total, 1.0)
 

@@ -5,6 +5,7 @@ that came; none is trusted before it has proved itself. Same order of calls as `
 only, ``learn`` takes what it found out.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -182,7 +183,7 @@ class TimesModel:
             own += weight * share
         at = ((own < SCREEN / self.n_cells) & (is_new < UNUSUAL) & is_mature).nonzero()[0]
         n_judged = int(np.count_nonzero(is_mature))
-        shares = self._shares(judged, at)
+        shares = self.shares(judged, at)
         as_rare = shares * (shares <= own[at] * (1.0 + 1e-9))
         rare = np.add.accumulate(as_rare, axis=0)[-1]
         probability = is_new[at] + (1.0 - is_new[at]) * rare
@@ -192,17 +193,22 @@ class TimesModel:
             judged.slots[at], probability, judged.phase[at], typical, n_judged, *without_records(probability)
         )
 
-    def _shares(self, judged: TimesJudgement, at: Ints) -> Floats:
+    def shares(self, judged: TimesJudgement, at: Ints) -> Floats:
         """Return the shares of all cells of some series, all widths weighed, shape (n_cells, k)."""
-        cells = self.cells[:, judged.slots[at]] / judged.gain[at]
-        around = np.concatenate([np.zeros_like(cells[:1]), cells[-REACH:], cells, cells[:REACH]])
-        sums, novelty, total = np.add.accumulate(around, axis=0), judged.novelty[at], judged.total[at]
+        novelty, total = judged.novelty[at], judged.total[at]
         shares = np.zeros((self.n_cells, at.size))
-        for j, half in enumerate(HALF_WIDTHS):
-            ends = slice(REACH + half + 1, REACH + half + 1 + self.n_cells)
-            near = sums[ends] - sums[REACH - half : REACH - half + self.n_cells]
+        for j, (half, near) in enumerate(zip(HALF_WIDTHS, self.near(judged, at), strict=True)):
             shares += judged.weights[j, at] * self._share(near, half, total, novelty)
         return shares
+
+    def near(self, judged: TimesJudgement, at: Ints) -> Iterator[Floats]:
+        """Return for each width the sums around all cells of some series, in times of now, shape (n_cells, k)."""
+        cells = self.cells[:, judged.slots[at]] / judged.gain[at]
+        around = np.concatenate([np.zeros_like(cells[:1]), cells[-REACH:], cells, cells[:REACH]])
+        sums = np.add.accumulate(around, axis=0)
+        for half in HALF_WIDTHS:
+            ends = slice(REACH + half + 1, REACH + half + 1 + self.n_cells)
+            yield sums[ends] - sums[REACH - half : REACH - half + self.n_cells]
 
     def learn(self, judged: TimesJudgement, _found: Candidates | None = None) -> None:
         """Take the judged times into the state."""
@@ -259,7 +265,7 @@ class TimesModel:
         """Return what custom rules compare: the times judged and, if asked for, the most usual ones."""
         if not with_typical:
             return judged.phase, judged.phase
-        shares = self._shares(judged, np.arange(judged.place.size))
+        shares = self.shares(judged, np.arange(judged.place.size))
         middle = (shares.argmax(axis=0) + 0.5) * (self.period / self.n_cells)
         return judged.phase, np.where(judged.rows[COUNT] > 0.0, middle, np.nan)
 
