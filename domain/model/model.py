@@ -239,6 +239,16 @@ class Model:
         self._timeline.begin(time)
         return self._close_until(self._timeline.bound(time))
 
+    def reset(self, start_ms: int, end_ms: int) -> None:
+        """Empty the open buckets that overlap a range, so that their records can come again.
+
+        Without latency nothing can come again, and nothing is emptied.
+        """
+        span_ms = self._timeline.span * 1000
+        if self._timeline.latency > 0:
+            for bucket in [start for start in self._open if start_ms - span_ms < start * 1000 < end_ms]:
+                del self._open[bucket]
+
     def skip_time(self, time_ms: int) -> None:
         """Jump to a time, rounded up to the start of a bucket, without results and without learning."""
         target = self._timeline.ceil(-(-time_ms // 1000))

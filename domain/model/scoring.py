@@ -80,6 +80,7 @@ class BucketScorer:
         self._span = config.bucket_span_seconds
         self._fields = config.influencers
         self._normalizers = {name: BucketNormalizer(self._span) for name in (BUCKET_TIME, *self._fields)}
+        self._scopes = {name: scope_of_field(name) for name in self._normalizers}
         self._review = Review(self._span)
         self.reconfigure(config)
 
@@ -114,14 +115,15 @@ class BucketScorer:
             for mention in found.record.influencers:
                 name = mention.influencer_field_name
                 evidence[name] = evidence[name].or_better(found.evidence)
-        seen = [self._bucket_influencer(name, each, n_judged, bucket_start) for name, each in evidence.items()]
+        unusual = {name: each for name, each in evidence.items() if each.exponent > 0.0 or each.strength > 0.0}
+        seen = [self._bucket_influencer(name, each, n_judged, bucket_start) for name, each in unusual.items()]
         bucket_influencers = [item for item in seen if item.anomaly_score > 0.0]
         score = max((item.anomaly_score for item in bucket_influencers), default=0.0)
         renormalizations = []
         if not is_interim:
             bases = [item.basis for item in bucket_influencers] + [item.basis for item in influencers]
             bases += [found.record.basis for found in records]
-            risen = {**_risen(detectors, findings), **self._learn(evidence, n_judged, bucket_start)}
+            risen = {**_risen(detectors, findings), **self._learn(unusual, n_judged, bucket_start)}
             renormalizations = self._review.of_bucket(bucket_start, bases, risen)
         return BucketResult(
             timestamp_ms=bucket_start * 1000,
@@ -147,20 +149,23 @@ class BucketScorer:
         normalizer = self._normalizers[name]
         score, height = normalizer.judge(exponent)
         ordinary, peak = evidence.share * score, normalizer.peak.at(bucket_start)
-        basis = Basis(scope_of_field(name), ordinary, height, peak, evidence.strength)
+        basis = Basis(self._scopes[name], ordinary, height, peak, evidence.strength)
         return max(ordinary, score_for_records(evidence.strength)), basis
 
-    def _learn(self, evidence: dict[str, Evidence], n_judged: int, bucket_start: int) -> dict[str, tuple[float, float]]:
+    def _learn(self, unusual: dict[str, Evidence], n_judged: int, bucket_start: int) -> dict[str, tuple[float, float]]:
         """Take a bucket into the history; return the scopes whose peak rose, with heights and strengths."""
         risen = {}
-        for name, each in evidence.items():
-            normalizer = self._normalizers[name]
+        for name, normalizer in self._normalizers.items():
+            each = unusual.get(name)
+            if each is None:
+                normalizer.calibration.learn_usual(1)
+                continue
             exponent = exponent_of_best(each.exponent, n_judged)
             height = normalizer.judge(exponent)[1]
             peaks = normalizer.peak.at(bucket_start), normalizer.strength_peak.at(bucket_start)
             is_higher = is_risen(height, peaks[0], RISE_HEIGHT_MIN)
             if is_higher or is_risen(each.strength, peaks[1], RISE_STRENGTH_MIN):
-                risen[scope_of_field(name)] = (height, each.strength)
+                risen[self._scopes[name]] = (height, each.strength)
             normalizer.learn(exponent, each.strength, bucket_start)
         return risen
 
