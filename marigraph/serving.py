@@ -78,6 +78,11 @@ class Server(Application):
     # -------------------------------------------------------------------------------------------------- ownership
 
     @property
+    def n_queued(self) -> int:
+        """Tasks on the strands that are not done."""
+        return self._strands.n_waiting
+
+    @property
     def desks(self) -> list[Desk]:
         """The jobs that this process runs."""
         with self._guard:
@@ -156,7 +161,7 @@ class Server(Application):
 
     def _own_desk(self, job_id: str, context: Context, deadline: float) -> Desk:
         while (desk := self._desk(job_id, context)) is None:
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or self._stopped.is_set():
                 raise self.held_elsewhere(job_id)
             time.sleep(OWN_POLL_SECONDS)
         return desk

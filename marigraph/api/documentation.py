@@ -35,7 +35,6 @@ def describe(endpoint: Endpoint, path: str) -> dict[str, Any]:
     """Return the parts of an operation that the routes do not know by themselves."""
     shown: dict[str, Any] = {
         "summary": endpoint.summary,
-        "operationId": f"{endpoint.name}{'_one' if path != endpoint.full_paths[0] else ''}",
         "tags": [endpoint.answer.__module__.rpartition(".")[2]],
         "parameters": [
             *[_in_path(name) for name in re.findall(r"{(\w+)}", path)],
@@ -54,6 +53,12 @@ def describe(endpoint: Endpoint, path: str) -> dict[str, Any]:
     if body:
         shown["requestBody"] = body
     return shown
+
+
+def operation_id(endpoint: Endpoint, path: str, method: str) -> str:
+    """Name an operation: as clients call it, told apart where there are several paths or methods."""
+    place = "" if path == endpoint.full_paths[0] else f"_{endpoint.full_paths.index(path) + 1}"
+    return f"{endpoint.name}{place}{'' if method == endpoint.methods[0] else f'_{method.lower()}'}"
 
 
 def _in_path(name: str) -> dict[str, Any]:

@@ -8,11 +8,14 @@ lane, so that calls that wait for an analysis never keep others from being answe
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from marigraph.api.parameters import Parameter
 from marigraph.context import Context
 from marigraph.serving import Server
+
+if TYPE_CHECKING:
+    from marigraph.api.metrics import Metrics
 
 BASES = ("/_ml", "/_xpack/ml")
 """Prefixes of all job paths; the second is that of the first releases, and older clients know no other."""
@@ -26,8 +29,17 @@ class Lane(Enum):
     WAIT = 256
 
 
-Privilege = Literal["manage_ml", "monitor_ml", "none"]
+Privilege = Literal["manage_ml", "monitor_ml", "read_history", "any", "none"]
+"""``any``: credentials are needed, whatever they allow; ``none``: nobody is asked for any."""
 BodyKind = Literal["none", "parameters", "resource", "records"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An answer that is no JSON."""
+
+    body: str
+    content_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,7 @@ class Call:
     parameters: Mapping[str, Any]
     body: Any = None
     data: bytes = b""
+    metrics: "Metrics | None" = None
     warnings: list[str] = field(default_factory=list)
 
 

@@ -2,15 +2,20 @@
 
 import ipaddress
 import logging
+import signal
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 import uvicorn
 
 from domain.errors import InvalidArgument
+from marigraph import schema
+from marigraph.access import AccessControl
 from marigraph.api.web import make_app
 from marigraph.bootstrap import bootstrap_server
+from marigraph.serving import Server
 from marigraph.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,6 +36,8 @@ class Listening:
     port: int = 9200
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    requires_credentials: bool = False
+    """Whether even callers on this machine must say who they are; others always must."""
 
     @property
     def url(self) -> str:
@@ -38,16 +45,15 @@ class Listening:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.tls_cert else 'http'}://{host}:{self.port}"
 
+    @property
+    def is_guarded(self) -> bool:
+        """Whether callers must say who they are."""
+        return self.requires_credentials or not is_loopback(self.host)
+
     def check(self) -> None:
-        """Refuse to serve other machines while anybody who reaches the port may do anything."""
+        """Refuse half of a TLS configuration."""
         if (self.tls_cert is None) != (self.tls_key is None):
             msg = "give --tls-cert and --tls-key together"
-            raise InvalidArgument(msg)
-        if not is_loopback(self.host):
-            msg = (
-                f"{self.host} can be reached from other machines, and no keys are configured: "
-                "serve on 127.0.0.1, behind a proxy that checks who calls"
-            )
             raise InvalidArgument(msg)
 
 
@@ -64,8 +70,9 @@ def is_loopback(host: str) -> bool:
 def serve(settings: Settings, listening: Listening) -> None:
     """Serve until SIGINT or SIGTERM; no job is closed by that, and nothing acknowledged is lost."""
     listening.check()
+    application = bootstrap_server(settings)
     config = uvicorn.Config(
-        make_app(bootstrap_server(settings)),
+        make_app(application, control_of(application, listening)),
         host=listening.host,
         port=listening.port,
         http="h11",  # its limit on headers is ours to set
@@ -78,5 +85,30 @@ def serve(settings: Settings, listening: Listening) -> None:
         access_log=False,
         server_header=False,
     )
-    log.info("serving %s on %s", settings.database, listening.url)
-    uvicorn.Server(config).run()
+    server = uvicorn.Server(config)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        server.should_exit = True  # uvicorn raises the signal again when all is done, which must not kill us then
+
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, stop)
+    log.info("serving", extra={"database": schema.shown(settings.database), "url": listening.url})
+    server.run()
+    log.info("stopped", extra={"url": listening.url})
+
+
+def control_of(application: Server, listening: Listening) -> AccessControl | None:
+    """Return who may call, None for everybody; InvalidArgument if nobody could."""
+    if not listening.is_guarded:
+        return None
+    control = AccessControl(application.store, application.now_ms)
+    if not control.is_any_usable():
+        application.store.close()
+        msg = (
+            f"{listening.host} asks for credentials, and no keys are configured: "
+            "make one with `marigraph keys create NAME --role machine_learning_admin`, or serve on 127.0.0.1"
+        )
+        raise InvalidArgument(msg)
+    if listening.tls_cert is None and not is_loopback(listening.host):
+        log.warning("credentials and data travel in the clear; give --tls-cert and --tls-key, or use a proxy with TLS")
+    return control

@@ -14,7 +14,7 @@ import typer
 from domain.errors import DomainError
 from eventstore import EventStoreError
 from marigraph import __version__
-from marigraph.cli import data, database, jobs, results, serve, snapshots
+from marigraph.cli import access, data, database, jobs, results, serve, snapshots
 from marigraph.cli.output import console
 from marigraph.cli.session import Session
 from marigraph.runner import JobFailed
@@ -45,6 +45,8 @@ app = typer.Typer(
 )
 app.add_typer(jobs.app, name="job")
 app.add_typer(snapshots.app, name="snapshots")
+app.add_typer(access.keys, name="keys")
+app.add_typer(access.users, name="users")
 app.add_typer(database.app, name="db")
 data.register(app)
 results.register(app)

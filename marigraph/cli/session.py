@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,10 @@ class Session:
 
     settings: Settings
     context: Context = field(default_factory=lambda: Context(_user(), str(uuid.uuid4())))
+
+    def now_ms(self) -> int:
+        """Return the time of day in milliseconds since the epoch."""
+        return time.time_ns() // 1_000_000
 
     @contextmanager
     def application(self) -> Iterator[Application]:
