@@ -36,7 +36,16 @@ from domain.errors import Conflict
 from eventstore import EventStore, NewEvent, Payload, PayloadMissing, StoredEvent, WrongExpectedVersion
 from marigraph.codec import build_codec, recorded
 from marigraph.context import Context
-from marigraph.credentials import NewKey, is_right, make_key, password_verifier, secret_verifier, unmatched_verifier
+from marigraph.credentials import (
+    PASSWORD_COST,
+    NewKey,
+    ScryptCost,
+    is_right,
+    make_key,
+    password_verifier,
+    secret_verifier,
+    unmatched_verifier,
+)
 
 STREAM: Final = "access"
 VERIFIER_CODEC: Final = "verifier-1"
@@ -92,8 +101,9 @@ class TooManyFailures(Exception):
 class AccessControl:
     """The keys and users in a database."""
 
-    def __init__(self, store: EventStore, now_ms: Callable[[], int]) -> None:
+    def __init__(self, store: EventStore, now_ms: Callable[[], int], cost: ScryptCost = PASSWORD_COST) -> None:
         self._store = store
+        self._cost = cost
         self._now_ms = now_ms
         self._codec = build_codec(ACCESS_EVENTS)
         self._access = Access()
@@ -103,7 +113,7 @@ class AccessControl:
         self._remembered: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
         self._pepper = os.urandom(32)
         self._failures = Failures()
-        self._nobody = unmatched_verifier()
+        self._nobody = unmatched_verifier(cost)
         self._turns = [threading.Lock() for _ in range(TURNS)]
 
     # ------------------------------------------------------------------------------------------------------- state
@@ -163,12 +173,12 @@ class AccessControl:
         """Make a user."""
         command = CreateUser(name, roles)
         decide(self.access, command)  # refused before the work for the password
-        self._carry_out(command, context, password_verifier(password))
+        self._carry_out(command, context, password_verifier(password, self._cost))
         return self._access.users[name]
 
     def change_password(self, name: str, password: str, context: Context) -> None:
         """Give a user another password."""
-        self._carry_out(ChangePassword(name), context, password_verifier(password))
+        self._carry_out(ChangePassword(name), context, password_verifier(password, self._cost))
 
     def delete_user(self, name: str, context: Context) -> None:
         """Remove a user."""

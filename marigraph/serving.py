@@ -56,6 +56,7 @@ class Server(Application):
         self._desks: dict[str, Desk] = {}
         self._strands = Strands(FOLDING_THREADS, "fold")
         self._projecting = threading.Lock()
+        self._stopping = threading.Event()
         self.node_id = hashlib.sha256(self.owner.encode()).hexdigest()[:22]
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
 
@@ -98,6 +99,7 @@ class Server(Application):
         """Return a writer for commands that need no model."""
         visitor = super().visitor(job_id)
         visitor.job = self.as_seen(visitor.job)
+        visitor.gives_up = self._stopping
         return visitor
 
     def writer(self, job_id: str, context: Context) -> JobWriter:
@@ -161,7 +163,7 @@ class Server(Application):
 
     def _own_desk(self, job_id: str, context: Context, deadline: float) -> Desk:
         while (desk := self._desk(job_id, context)) is None:
-            if time.monotonic() >= deadline or self._stopped.is_set():
+            if time.monotonic() >= deadline or self._stopping.is_set():
                 raise self.held_elsewhere(job_id)
             time.sleep(OWN_POLL_SECONDS)
         return desk
@@ -252,8 +254,13 @@ class Server(Application):
 
     # -------------------------------------------------------------------------------------------------------- end
 
+    def give_up_waiting(self) -> None:
+        """Send away who waits for another process: the server is about to stop. What is at work here goes on."""
+        self._stopping.set()
+
     def close(self) -> None:
         """Let go of all jobs, none of which is closed by that, and of the database."""
+        self.give_up_waiting()
         self._stopped.set()
         if self._housekeeper.is_alive():
             self._housekeeper.join()

@@ -50,7 +50,7 @@ class Metrics:
     """Counts requests, and writes everything down in Prometheus' text format."""
 
     def __init__(self, server: Server) -> None:
-        disable_created_metrics()  # series that say when a counter began double what is stored, and are not needed
+        disable_created_metrics()  # type: ignore[no-untyped-call] # series that say when a counter began double what is stored, and are not needed
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "marigraph_http_requests",

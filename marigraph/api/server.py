@@ -3,12 +3,14 @@
 import ipaddress
 import logging
 import signal
-from dataclasses import dataclass
+import socket
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Final
 
 import uvicorn
+from fastapi import FastAPI
 
 from domain.errors import InvalidArgument
 from marigraph import schema
@@ -22,6 +24,9 @@ log = logging.getLogger(__name__)
 
 HEADER_BYTES_MAX: Final = 64 * 1024
 """Longest request line and headers."""
+
+BACKLOG: Final = 2_048
+"""Connections that may wait to be accepted."""
 
 KEEP_ALIVE_SECONDS: Final = 75
 SHUTDOWN_SECONDS: Final = 30
@@ -71,10 +76,39 @@ def serve(settings: Settings, listening: Listening) -> None:
     """Serve until SIGINT or SIGTERM; no job is closed by that, and nothing acknowledged is lost."""
     listening.check()
     application = bootstrap_server(settings)
+    try:
+        app = make_app(application, control_of(application, listening))
+        server = StoppingServer(application, configure(app, listening))
+        with _listen(listening) as listener:
+            port = listener.getsockname()[1]
+            url = replace(listening, port=port).url
+            log.info("serving", extra={"database": schema.shown(settings.database), "url": url})
+            server.run(sockets=[listener])
+            log.info("stopped", extra={"url": url})
+    finally:
+        application.store.close()
+
+
+class StoppingServer(uvicorn.Server):
+    """Stops at the first signal when the requests in work are answered, at the second at once."""
+
+    def __init__(self, application: Server, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._application = application
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, self.handle_exit)  # until it runs; then it sets them itself
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop. The signal is not raised again afterwards: to be told to stop is no failure."""
+        self._application.give_up_waiting()
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def configure(app: FastAPI, listening: Listening) -> uvicorn.Config:
+    """Return how the application is served: its limits, times and certificate; InvalidArgument if that is none."""
     config = uvicorn.Config(
-        make_app(application, control_of(application, listening)),
-        host=listening.host,
-        port=listening.port,
+        app,
         http="h11",  # its limit on headers is ours to set
         h11_max_incomplete_event_size=HEADER_BYTES_MAX,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -85,16 +119,22 @@ def serve(settings: Settings, listening: Listening) -> None:
         access_log=False,
         server_header=False,
     )
-    server = uvicorn.Server(config)
+    try:
+        config.load()
+    except OSError as error:  # ssl.SSLError is one
+        msg = f"cannot use the certificate {listening.tls_cert} with the key {listening.tls_key}: {error}"
+        raise InvalidArgument(msg) from error
+    return config
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        server.should_exit = True  # uvicorn raises the signal again when all is done, which must not kill us then
 
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, stop)
-    log.info("serving", extra={"database": schema.shown(settings.database), "url": listening.url})
-    server.run()
-    log.info("stopped", extra={"url": listening.url})
+def _listen(listening: Listening) -> socket.socket:
+    """Take the port before anything begins, so that a taken one is refused in one line."""
+    family = socket.AF_INET6 if ":" in listening.host else socket.AF_INET
+    try:
+        return socket.create_server((listening.host, listening.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        msg = f"cannot listen on {listening.host}, port {listening.port}: {error.strerror or error}"
+        raise InvalidArgument(msg) from error
 
 
 def control_of(application: Server, listening: Listening) -> AccessControl | None:
@@ -103,7 +143,6 @@ def control_of(application: Server, listening: Listening) -> AccessControl | Non
         return None
     control = AccessControl(application.store, application.now_ms)
     if not control.is_any_usable():
-        application.store.close()
         msg = (
             f"{listening.host} asks for credentials, and no keys are configured: "
             "make one with `marigraph keys create NAME --role machine_learning_admin`, or serve on 127.0.0.1"

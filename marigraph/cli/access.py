@@ -10,8 +10,10 @@ import typer
 from domain.access import ROLES
 from domain.config import parse_duration_ms
 from domain.errors import BadRequest
-from marigraph.access import AccessControl, key_resource, user_resource
+from marigraph import queries
+from marigraph.access import STREAM, AccessControl, key_resource, user_resource
 from marigraph.cli.output import moment, print_answer, print_json, print_table, say
+from marigraph.cli.results import print_events
 from marigraph.cli.session import Json, session_of
 
 keys = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys of servers on this database.")
@@ -86,6 +88,17 @@ def revoke_key(
     with _control(context) as control:
         control.revoke_key(key_id, session_of(context).context)
     print_answer({"invalidated_api_keys": [key_id]}, f"revoked key {key_id}", as_json)
+
+
+@keys.command("history")
+def list_history(context: typer.Context, as_json: Json = False) -> None:
+    """List what happened to keys and users, when, and on whose order."""
+    with session_of(context).application() as application:
+        found = queries.get_stream(application, STREAM, page=queries.Page(every=True))
+    if as_json:
+        print_json(found)
+    else:
+        print_events(found["events"])
 
 
 @users.command("create", epilog="Example: `marigraph users create alice --role machine_learning_user`")
