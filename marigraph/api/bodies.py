@@ -6,11 +6,11 @@ Bodies in flight share one budget, so that many large posts at once wait for eac
 import asyncio
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import msgspec
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from domain.errors import ParseError
 from marigraph.api.errors import HttpError
@@ -29,10 +29,6 @@ CHUNK_SECONDS: Final = 30.0
 
 BODY_SECONDS: Final = 600.0
 """Longest time for a whole body."""
-
-DRAIN_BYTES_MAX: Final = 1024 * 1024
-DRAIN_SECONDS: Final = 1.0
-"""How much of a refused request is still read, and how long; chosen: a usual post of a client."""
 
 JSON_TYPES: Final = (
     "application/json",
@@ -117,20 +113,6 @@ async def read_body(request: Request, limit: int) -> bytes:
         msg = f"the {encoding} body ends too early"
         raise HttpError(400, msg, type="parse_exception")
     return b"".join(chunks)
-
-
-async def drain(request: Request) -> None:
-    """Pass over the body of a request that is refused unread, so that the client gets to read the refusal.
-
-    Of a long one only the beginning is taken; the server then closes the connection.
-    """
-    n_bytes = 0
-    with suppress(TimeoutError, ClientDisconnect):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            async for chunk in request.stream():
-                n_bytes += len(chunk)
-                if n_bytes > DRAIN_BYTES_MAX:
-                    return
 
 
 def too_long(limit: int) -> HttpError:

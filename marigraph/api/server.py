@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from domain.errors import InvalidArgument
 from marigraph import schema
 from marigraph.access import AccessControl
+from marigraph.api.protocol import BoundedProtocol
 from marigraph.api.web import make_app
 from marigraph.bootstrap import bootstrap_server
 from marigraph.serving import Server
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 HEADER_BYTES_MAX: Final = 64 * 1024
 """Longest request line and headers."""
+
+CONNECTIONS_MAX: Final = 4_096
+"""Beyond that, requests are answered 503; chosen: below the usual limit on files, far above ``web.REQUESTS_MAX``."""
 
 BACKLOG: Final = 2_048
 """Connections that may wait to be accepted."""
@@ -109,7 +113,9 @@ def configure(app: FastAPI, listening: Listening) -> uvicorn.Config:
     """Return how the application is served: its limits, times and certificate; InvalidArgument if that is none."""
     config = uvicorn.Config(
         app,
-        http="h11",  # its limit on headers is ours to set
+        http=BoundedProtocol,
+        ws="none",
+        limit_concurrency=CONNECTIONS_MAX,
         h11_max_incomplete_event_size=HEADER_BYTES_MAX,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,

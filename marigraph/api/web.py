@@ -33,7 +33,6 @@ from marigraph.api.bodies import (
     ByteBudget,
     check_type,
     declared_bytes,
-    drain,
     read_body,
     read_json,
 )
@@ -93,11 +92,7 @@ class Front:
         return response
 
     async def _answer(self, endpoint: Endpoint, request: Request, request_id: str) -> Response:
-        try:
-            principal = await self._gate.admit(endpoint, request)
-        except HttpError:
-            await drain(request)
-            raise
+        principal = await self._gate.admit(endpoint, request)
         bind_contextvars(actor=principal.actor)
         context = Context(principal.actor, request_id)
         limit = BODY_BYTES_MAX if endpoint.body == "records" else CONFIG_BYTES_MAX

@@ -19,6 +19,7 @@ from domain.errors import InvalidArgument
 from marigraph import handlers, schema
 from marigraph.access import AccessControl
 from marigraph.api import metrics as metrics_module
+from marigraph.api import protocol
 from marigraph.api.metrics import OTHER_JOBS, JobFacts, families
 from marigraph.api.server import Listening, configure, serve
 from marigraph.context import Context
@@ -163,6 +164,20 @@ def test_a_flood_of_headers_is_refused_and_the_server_goes_on(client):
         connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-Flood: aaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n" * 4_000)
         assert connection.recv(100).startswith(b"HTTP/1.1 400")
     assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: x\r\n"], ids=["nothing", "half of the headers"])
+def test_who_sends_no_request_is_cut_off(sqlite_url, monkeypatch, sent):
+    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.3)
+    with (
+        client_of(sqlite_url) as client,
+        socket.create_connection((client.base_url.host, client.base_url.port), timeout=10) as connection,
+    ):
+        connection.sendall(sent)
+        assert connection.recv(100) == b""
+        assert client.get("/healthz").status_code == 200
+        time.sleep(0.5)
+        assert client.get("/healthz").status_code == 200  # on the same connection: to be idle is another matter
 
 
 def test_a_body_that_says_it_is_too_long_is_refused_unread(client):
