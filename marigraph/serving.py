@@ -5,7 +5,6 @@ It differs from the application of one command in who does the work. Each job th
 A housekeeper projects the log, renews leases, and takes jobs that are open and that nobody runs.
 """
 
-import hashlib
 import logging
 import os
 import threading
@@ -57,7 +56,6 @@ class Server(Application):
         self._strands = Strands(FOLDING_THREADS, "fold")
         self._projecting = threading.Lock()
         self._stopping = threading.Event()
-        self.node_id = hashlib.sha256(self.owner.encode()).hexdigest()[:22]
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
 
     def start(self) -> None:

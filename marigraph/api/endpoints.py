@@ -11,8 +11,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
 from marigraph.api.parameters import Parameter
+from marigraph.application import Application
 from marigraph.context import Context
-from marigraph.serving import Server
 
 if TYPE_CHECKING:
     from marigraph.api.metrics import Metrics
@@ -56,15 +56,21 @@ class Call:
         The JSON body of an endpoint that takes a resource.
     data : bytes
         The body of an endpoint that takes records.
+    idempotency_key : str or None
+        Two posts with the same one are the same post.
+    every : bool
+        All of a list is wanted, whatever the bounds of a page; only callers in this process may ask for that.
     """
 
-    app: Server
+    app: Application
     context: Context
     path: Mapping[str, str]
     parameters: Mapping[str, Any]
     body: Any = None
     data: bytes = b""
     metrics: "Metrics | None" = None
+    idempotency_key: str | None = None
+    every: bool = False
     warnings: list[str] = field(default_factory=list)
 
 

@@ -69,7 +69,8 @@ def _post(call: Call) -> Any:
             times[name] = parse_api_time(call.parameters[name], name, now_ms=call.app.now_ms())
     if "reset_start" in times:
         check_time_range(times["reset_start"], times.get("reset_end"))
-    return handlers.post_data(call.app, call.path["job_id"], call.data, call.context)
+    command_id = handlers.repeatable(call.app, call.path["job_id"], call.idempotency_key)
+    return handlers.post_data(call.app, call.path["job_id"], call.data, call.context, command_id)
 
 
 def _flush(call: Call) -> Any:

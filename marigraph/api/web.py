@@ -133,7 +133,8 @@ class Front:
             body=fields,
             section=endpoint.section,
         )
-        return Call(self._app, context, request.path_params, parameters, body, data, self.metrics)
+        key = request.headers.get("idempotency-key")
+        return Call(self._app, context, request.path_params, parameters, body, data, self.metrics, key)
 
     def _refuse(self, error: Exception, request: Request) -> Response:
         """Answer what went wrong."""

@@ -48,4 +48,4 @@ def serve(
 
     chosen = log_format or (LogFormat.CONSOLE if sys.stderr.isatty() else LogFormat.JSON)
     configure_logs(chosen.value, logging.WARNING if quiet else logging.INFO)
-    serve(session_of(context).settings, Listening(host, port, tls_cert, tls_key, require_credentials))
+    serve(session_of(context).local_settings(), Listening(host, port, tls_cert, tls_key, require_credentials))
