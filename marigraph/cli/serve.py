@@ -46,6 +46,7 @@ def serve(
     from marigraph.api.server import Listening, serve  # the web framework loads only here
     from marigraph.logs import configure_logs
 
+    settings = session_of(context).local_settings()
     chosen = log_format or (LogFormat.CONSOLE if sys.stderr.isatty() else LogFormat.JSON)
     configure_logs(chosen.value, logging.WARNING if quiet else logging.INFO)
-    serve(session_of(context).local_settings(), Listening(host, port, tls_cert, tls_key, require_credentials))
+    serve(settings, Listening(host, port, tls_cert, tls_key, require_credentials))
