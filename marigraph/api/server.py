@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Final
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from domain.errors import InvalidArgument
 from marigraph import schema
@@ -89,6 +89,8 @@ def serve(settings: Settings, listening: Listening) -> None:
             log.info("serving", extra={"database": schema.shown(settings.database), "url": url})
             server.run(sockets=[listener])
             log.info("stopped", extra={"url": url})
+        if server.is_interrupted:
+            raise KeyboardInterrupt
     finally:
         application.store.close()
 
@@ -99,20 +101,24 @@ class StoppingServer(uvicorn.Server):
     def __init__(self, application: Server, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._application = application
+        self.is_interrupted = False
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, self.handle_exit)  # until it runs; then it sets them itself
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop. The signal is not raised again afterwards: to be told to stop is no failure."""
+        """Begin to stop. SIGTERM is not raised again afterwards: to be told to stop is no failure."""
+        self.is_interrupted = self.is_interrupted or sig == signal.SIGINT
         self._application.give_up_waiting()
         self.force_exit = self.should_exit
         self.should_exit = True
 
 
-def configure(app: FastAPI, listening: Listening) -> uvicorn.Config:
+def configure(app: ASGIApp, listening: Listening) -> uvicorn.Config:
     """Return how the application is served: its limits, times and certificate; InvalidArgument if that is none."""
     config = uvicorn.Config(
         app,
+        host=listening.host,
+        port=listening.port,
         http=BoundedProtocol,
         ws="none",
         limit_concurrency=CONNECTIONS_MAX,

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import product
 from typing import Any, Final
 
 import anyio.to_thread
@@ -20,7 +21,7 @@ from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, bound_contextvars
 
-from domain.errors import UnknownField
+from domain.errors import DomainError, UnknownField
 from marigraph import __version__
 from marigraph.access import AccessControl
 from marigraph.api.access import Gate
@@ -32,11 +33,12 @@ from marigraph.api.bodies import (
     JSON_TYPES,
     ByteBudget,
     check_type,
-    declared_bytes,
     read_body,
     read_json,
+    source_of,
 )
-from marigraph.api.documentation import describe, operation_id
+from marigraph.api.cluster import API_VERSION
+from marigraph.api.documentation import describe
 from marigraph.api.endpoints import Call, Endpoint, Lane, Text, all_endpoints
 from marigraph.api.errors import RETRY_AFTER_SECONDS, HttpError, error_body, plain_error_body, refusal_of
 from marigraph.api.metrics import NO_ENDPOINT, Metrics
@@ -56,6 +58,9 @@ OPAQUE_ID_CHARACTERS_MAX: Final = 256
 
 PRODUCT: Final = {"X-Elastic-Product": "Elasticsearch"}
 """Without this header on their first answer, newer clients refuse to work."""
+
+WARNING_AGENT: Final = f"299 Elasticsearch-{API_VERSION}-unknown"
+"""How a warning begins: test runners of the API accept no other agent."""
 
 
 class Front:
@@ -96,19 +101,19 @@ class Front:
         bind_contextvars(actor=principal.actor)
         context = Context(principal.actor, request_id)
         limit = BODY_BYTES_MAX if endpoint.body == "records" else CONFIG_BYTES_MAX
-        async with self._budget.hold(declared_bytes(request, limit)):
-            data = await read_body(request, limit)
+        async with self._budget.hold() as held:
+            data = await read_body(request, limit, held) or source_of(request)
+            options = _options(request)
             call = self._call(endpoint, request, data, context)
             answer = await anyio.to_thread.run_sync(endpoint.answer, call, limiter=self._lanes[endpoint.lane])
         if isinstance(answer, Text):
             return Response(answer.body, endpoint.status, {**PRODUCT, **_opaque_id(request)}, answer.content_type)
-        options = _options(request)
         body = encode(
             shape(answer, human=options["human"], filter_path=options["filter_path"]), pretty=options["pretty"]
         )
         headers = {**PRODUCT, **_opaque_id(request)}
         if call.warnings:
-            headers["Warning"] = ", ".join(f'299 Marigraph-{__version__} "{text}"' for text in call.warnings)
+            headers["Warning"] = ", ".join(f'{WARNING_AGENT} "{text}"' for text in call.warnings)
         return Response(body, endpoint.status, headers, "application/json")
 
     def _call(self, endpoint: Endpoint, request: Request, data: bytes, context: Context) -> Call:
@@ -148,7 +153,7 @@ class Front:
         else:
             refusal = refusal_of(error)
             status, reason = refusal.status, getattr(error, "reason", None) or str(error)
-            if status == 500:
+            if status == 500 and not isinstance(error, DomainError):
                 log.error("%s %s failed", request.method, request.url.path, exc_info=error)
             body = error_body(status, refusal.type, reason)
         if status in (429, 503):
@@ -203,19 +208,19 @@ def make_app(server: Server, control: AccessControl | None = None) -> FastAPI:
     )
     endpoints = all_endpoints()
     for endpoint in endpoints:
-        for index, path in enumerate(endpoint.full_paths):
-            for method in endpoint.methods:
-                app.add_api_route(
-                    path,
-                    _route(front, endpoint),
-                    methods=[method],
-                    name=endpoint.name,
-                    operation_id=operation_id(endpoint, path, method),
-                    include_in_schema=index < len(endpoint.paths),
-                    openapi_extra=describe(endpoint, path),
-                    response_class=Response,
-                    status_code=endpoint.status,
-                )
+        answer = _route(front, endpoint)
+        for (index, path), method in product(enumerate(endpoint.full_paths), endpoint.methods):
+            app.add_api_route(
+                path,
+                answer,
+                methods=[method],
+                name=endpoint.name,
+                operation_id=None,
+                include_in_schema=index < len(endpoint.paths),
+                openapi_extra=describe(endpoint, path, method),
+                response_class=Response,
+                status_code=endpoint.status,
+            )
     app.add_api_route("/_docs", lambda: HTMLResponse(render(app.openapi())), include_in_schema=False)
     app.add_exception_handler(HTTPException, _no_route(app, front.metrics))
     app.add_middleware(TrailingSlash)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from domain.api_time import parse_result_time
 from domain.errors import InvalidArgument
 from marigraph.application import Application
 from marigraph.context import Context
@@ -101,3 +102,8 @@ def listed(
         return operations.every(name, path, parameters)
     found: Resource = operations.perform(name, path, {**parameters, "from": start, "size": size})
     return found
+
+
+def time_ms(text: str | None, name: str) -> int | None:
+    """Read an optional time."""
+    return None if text is None else parse_result_time(text, name)
