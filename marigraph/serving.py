@@ -5,7 +5,6 @@ It differs from the application of one command in who does the work. Each job th
 A housekeeper projects the log, renews leases, and takes jobs that are open and that nobody runs.
 """
 
-import hashlib
 import logging
 import os
 import threading
@@ -14,8 +13,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from domain.commands import Command
-from domain.errors import TimedOut
-from domain.job import OPENED, Job, decide
+from domain.errors import Conflict, TimedOut
+from domain.job import OPENED, OPENING, Job, decide
 from eventstore import CheckpointMoved, Codec, EventStore, EventStoreError, FencedOut
 from marigraph.application import OWN_POLL_SECONDS, Application
 from marigraph.codec import JOB_PREFIX
@@ -41,8 +40,8 @@ ADOPT_SECONDS = 10.0
 RELEASE_SECONDS = 60.0
 """How long a deletion waits for the analysis of its job to stop."""
 
-JOBS_SHOWN_MAX = 512
-"""What clients are told how many jobs may be open; nothing ends there, each open job costs its model's memory."""
+JOBS_SHOWN_MAX = 20
+"""How many jobs clients are told may be open (the API's default); nothing ends there, memory is the only bound."""
 
 SERVER = Context("marigraph-server")
 """Who takes open jobs over when no client asks for it."""
@@ -56,7 +55,7 @@ class Server(Application):
         self._desks: dict[str, Desk] = {}
         self._strands = Strands(FOLDING_THREADS, "fold")
         self._projecting = threading.Lock()
-        self.node_id = hashlib.sha256(self.owner.encode()).hexdigest()[:22]
+        self._stopping = threading.Event()
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
 
     def start(self) -> None:
@@ -78,6 +77,11 @@ class Server(Application):
     # -------------------------------------------------------------------------------------------------- ownership
 
     @property
+    def n_queued(self) -> int:
+        """Tasks on the strands that are not done."""
+        return self._strands.n_waiting
+
+    @property
     def desks(self) -> list[Desk]:
         """The jobs that this process runs."""
         with self._guard:
@@ -93,6 +97,7 @@ class Server(Application):
         """Return a writer for commands that need no model."""
         visitor = super().visitor(job_id)
         visitor.job = self.as_seen(visitor.job)
+        visitor.gives_up = self._stopping
         return visitor
 
     def writer(self, job_id: str, context: Context) -> JobWriter:
@@ -117,7 +122,7 @@ class Server(Application):
             desk.refresh()
             decide(desk.job, command)
             desk.passing = passing
-        future = self._strands.submit(job_id, lambda: _perform(desk, task))
+        future = self._strands.submit(job_id, lambda: _perform(desk, task, passing))
         try:
             return future.result(max(deadline - time.monotonic(), 0.0))
         except TimeoutError as error:
@@ -156,7 +161,7 @@ class Server(Application):
 
     def _own_desk(self, job_id: str, context: Context, deadline: float) -> Desk:
         while (desk := self._desk(job_id, context)) is None:
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or self._stopping.is_set():
                 raise self.held_elsewhere(job_id)
             time.sleep(OWN_POLL_SECONDS)
         return desk
@@ -171,7 +176,7 @@ class Server(Application):
             if runner is None:
                 return None
             visitor = Visitor(self.store, self.jobs, runner.job, runner.lease.epoch)
-            desk = self._desks[job_id] = Desk(runner, visitor, self._wake)
+            desk = self._desks[job_id] = Desk(runner, visitor, self._wake, self.settings.backlog)
         self._wake(desk)
         return desk
 
@@ -247,8 +252,13 @@ class Server(Application):
 
     # -------------------------------------------------------------------------------------------------------- end
 
+    def give_up_waiting(self) -> None:
+        """Send away who waits for another process: the server is about to stop. What is at work here goes on."""
+        self._stopping.set()
+
     def close(self) -> None:
         """Let go of all jobs, none of which is closed by that, and of the database."""
+        self.give_up_waiting()
         self._stopped.set()
         if self._housekeeper.is_alive():
             self._housekeeper.join()
@@ -258,7 +268,13 @@ class Server(Application):
         super().close()
 
 
-def _perform(desk: Desk, task: Callable[[Runner], T]) -> T:
+def _perform(desk: Desk, task: Callable[[Runner], T], passing: str | None) -> T:
+    if desk.is_gone:  # closed by force, deleted or taken over before its turn came
+        job_id = desk.runner.job.job_id
+        msg = f"job [{job_id}] was closed or taken over while its turn had not come"
+        if passing == OPENING:
+            msg = "The job has been closed while waiting to be opened"
+        raise Conflict(msg)
     try:
         return task(desk.runner)
     finally:
