@@ -462,11 +462,20 @@ def get_history(
     app: Application, job_id: str, selection: HistoryFilter | None = None, page: Page = FIRST_PAGE
 ) -> dict[str, Any]:
     """List the events of a job's stream, oldest first; also those of deleted jobs."""
-    selection = selection or HistoryFilter()
     stream = stream_of(job_id)
     if app.store.head(stream) is None:
         msg = f"No known job with id '{job_id}'"
         raise NotFound(msg)
+    return get_stream(app, stream, selection, page)
+
+
+def get_stream(
+    app: Application, stream: str, selection: HistoryFilter | None = None, page: Page = FIRST_PAGE
+) -> dict[str, Any]:
+    """List the events of any stream, oldest first; none if there is no such stream."""
+    selection = selection or HistoryFilter()
+    if not page.every:
+        page.check()
     matched = filter(selection.admits, app.store.iter_stream(stream, selection.after_version, selection.to_version))
     total, shown = _take_page(matched, page)
     return {"count": total, "events": [event_resource(event) for event in shown]}

@@ -215,6 +215,11 @@ class ResultWriter:
         return self._written
 
     @property
+    def timing(self) -> "Timing":
+        """How long the analysis of buckets took."""
+        return self._timing
+
+    @property
     def n_pending(self) -> int:
         """Rows held back."""
         return self._pending.n_rows

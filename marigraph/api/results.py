@@ -36,6 +36,8 @@ def time_of(call: Call, name: str) -> int | None:
 def page_of(call: Call, section: str) -> queries.Page:
     """Return the part of a list that is asked for."""
     start, size = page_values(call.parameters, section)
+    if call.every:
+        return queries.Page(every=True)
     return queries.Page(0 if start is None else start, queries.PAGE_SIZE if size is None else size)
 
 
