@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Table, and_, case, func, select
 
+from domain.config import is_valid_id
 from domain.errors import BadRequest, InvalidArgument, NotFound
 from domain.job import OPENED, Job, Snapshot
 from domain.model import empty_size_stats
@@ -39,8 +40,11 @@ def match_jobs(app: Application, expression: str | None, *, allow_no_match: bool
     NotFound
         An exact name matches nothing, or a pattern does and ``allow_no_match`` is false.
     """
-    everything = [app.as_seen(job) for job in app.jobs.all()]
     tokens = [token.strip() for token in (expression or "_all").split(",") if token.strip()] or ["_all"]
+    if (named := _load_named(app, tokens)) is not None:
+        return named
+    app.project()
+    everything = [app.as_seen(job) for job in app.jobs.all()]
     found: dict[str, Job] = {}
     missing = []
     for token in tokens:
@@ -52,6 +56,17 @@ def match_jobs(app: Application, expression: str | None, *, allow_no_match: bool
     if missing:
         msg = f"No known job with id '{','.join(missing)}'"
         raise NotFound(msg)
+    return [found[job_id] for job_id in sorted(found)]
+
+
+def _load_named(app: Application, tokens: Sequence[str]) -> list[Job] | None:
+    """Load the jobs whose ids the tokens are, and no other; None if one of them is no id of a job."""
+    found = {}
+    for token in tokens:
+        job = app.jobs.load(token) if is_valid_id(token) else None
+        if job is None or not job.exists:
+            return None
+        found[token] = app.as_seen(job)
     return [found[job_id] for job_id in sorted(found)]
 
 
@@ -71,14 +86,12 @@ def job_resource(job: Job) -> dict[str, Any]:
 
 def get_jobs(app: Application, expression: str | None = None, *, allow_no_match: bool = True) -> dict[str, Any]:
     """List job configurations."""
-    app.project()
     matched = match_jobs(app, expression, allow_no_match=allow_no_match)
     return {"count": len(matched), "jobs": [job_resource(job) for job in matched]}
 
 
 def get_job_stats(app: Application, expression: str | None = None, *, allow_no_match: bool = True) -> dict[str, Any]:
     """List the statistics of jobs."""
-    app.project()
     matched = match_jobs(app, expression, allow_no_match=allow_no_match)
     return {"count": len(matched), "jobs": [_stats_resource(app, job) for job in matched]}
 
@@ -298,7 +311,6 @@ def get_overall_buckets(
     The buckets are as long as the longest bucket span of the jobs; a longer ``bucket_span_seconds``, a multiple of
     that, joins them, each with the highest score of those it joins.
     """
-    app.project()
     matched = match_jobs(app, expression, allow_no_match=allow_no_match)
     if top_n < 1:
         msg = f"[topN] parameter must be positive, found [{top_n}]"
