@@ -4,6 +4,7 @@ This file is the map of what can be done to a job. Queries are in ``marigraph/qu
 to do is decided in ``domain/job.py``; what an event does to results is ``domain/fold.py``.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -24,7 +25,7 @@ from domain.commands import (
 )
 from domain.config import JobConfig, create_job_config, format_duration
 from domain.data_counts import DataCounts
-from domain.errors import AlreadyExists, Conflict, TimedOut
+from domain.errors import AlreadyExists, Conflict, InvalidArgument, TimedOut
 from domain.events import SnapshotPersisted, Updated, read_config
 from domain.job import CLOSED, CLOSING, FAILED, OPENED, OPENING, Job, Snapshot, decide, must_wait
 from domain.model import check_supported
@@ -40,6 +41,8 @@ from marigraph.writing import JobWriter, carry_out, encode_records
 
 TIMEOUT_SECONDS = 30 * 60.0
 """How long open and close wait unless told otherwise (the API's default)."""
+
+KEY_CHARACTERS_MAX = 256
 
 # ------------------------------------------------------------------------------------------------------------ jobs
 
@@ -251,6 +254,23 @@ def post_data(
         return stored.resource(job_id)
     batches = read_records(data, *input_format(writer.job.settings(), app.now_ms()))
     return post_batches(writer, batches, context, command_id, reset).resource(job_id)
+
+
+def repeatable(app: Application, job_id: str, key: str | None) -> str | None:
+    """Return the command id of an upload that a client may repeat under its key; the same key, the same job.
+
+    Raises
+    ------
+    InvalidArgument
+        The key is empty or too long.
+    """
+    if key is None:
+        return None
+    if not 0 < len(key) <= KEY_CHARACTERS_MAX:
+        msg = f"Idempotency-Key must have 1 to {KEY_CHARACTERS_MAX} characters"
+        raise InvalidArgument(msg)
+    text = f"{job_id}\0{app.jobs.load(job_id).created_version}\0{key}"
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
 def data_writer(app: Application, job_id: str, context: Context) -> JobWriter:

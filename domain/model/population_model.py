@@ -12,7 +12,8 @@ from domain.config.detector import Detector
 from domain.model.accumulators import Accumulator
 from domain.model.arrays import Arrays, Floats, Ints, capacity_for, grown
 from domain.model.causes import causes_of
-from domain.model.detector_model import DetectorModel, Findings, under
+from domain.model.detector_model import DetectorModel, under
+from domain.model.findings import Findings
 from domain.model.functions import Feature
 from domain.model.groups import GROUP_OF_SLOT_BYTES, Groups
 from domain.model.plot import ModelPlot, plot_of
@@ -66,7 +67,7 @@ class PopulationModel(DetectorModel):
         n_slots = self.series.n_slots
         if n_slots == 0:
             return []
-        self._reserve()
+        self.reserve()
         if self.activity.is_wanted and accumulator is None and not is_interim:
             self.activity.learn(None, self.groups, n_slots)
         if accumulator is None:
@@ -75,7 +76,7 @@ class PopulationModel(DetectorModel):
         present = accumulator.present()
         if present.size == 0:
             return []
-        weights = self._weights(present)
+        weights = self.weights_of(present)
         middle = bucket_start + 0.5 * bucket_span
         findings = [
             self._find_members(index, accumulator, present, weights, middle, is_interim=is_interim)
@@ -93,8 +94,10 @@ class PopulationModel(DetectorModel):
         model = self.populations[index]
         attribute_of = self.groups["attributes"].of_slot
         x = accumulator.value(model.feature.description, present)
-        found = model.find(present, attribute_of[present], x, weights, middle, is_interim=is_interim)
-        found = self.without_frequent(found)
+        found, reconsider = model.find(
+            present, attribute_of[present], x, weights, middle, hold=self.held, is_interim=is_interim
+        )
+        found = self.heard(self.without_frequent(found), middle)
         member_of = self.groups["members"].of_slot
         causes = causes_of(found, member_of[found.slots], self.series)
         n_attributes = np.zeros(self.groups["members"].n_slots, np.int64)
@@ -111,6 +114,7 @@ class PopulationModel(DetectorModel):
             is_interim=is_interim,
             peak_slots=peak_slots,
             causes=causes,
+            reconsider=reconsider,
         )
 
     def plot(self, accumulator: Accumulator | None, middle: float) -> list[ModelPlot]:
@@ -118,7 +122,7 @@ class PopulationModel(DetectorModel):
         attributes = self.groups["attributes"].table
         if self.plotting is None or attributes.n_slots == 0:
             return []
-        self._reserve()
+        self.reserve()
         slots = self.plotting.slots(attributes)
         return [
             plot_of(
@@ -140,7 +144,7 @@ class PopulationModel(DetectorModel):
         assert name is not None, "only series alive are judged"
         return name
 
-    def _weights(self, present: Ints) -> Floats:
+    def weights_of(self, present: Ints) -> Floats:
         """Return for how much each member counts: one active far more often than most counts for less."""
         attributes = self.groups["attributes"].of_slot[present]
         times, members = self.totals[:, attributes]
@@ -153,7 +157,8 @@ class PopulationModel(DetectorModel):
         np.add.at(self.totals[N_MEMBERS], attributes, (self.active[present] == 0.0) * 1.0)
         self.active[present] += 1.0
 
-    def _reserve(self) -> None:
+    def reserve(self) -> None:
+        """Make room for all members and attributes."""
         n_attributes = self.groups["attributes"].n_slots
         if self.series.n_slots > self.active.size:
             self.active = grown(self.active, capacity_for(self.series.n_slots))
@@ -164,7 +169,7 @@ class PopulationModel(DetectorModel):
 
     def _forget(self, slots: Ints) -> None:
         super()._forget(slots)
-        self._reserve()
+        self.reserve()
         attributes = self.groups["attributes"].of_slot[slots]
         np.subtract.at(self.totals[TIMES_ACTIVE], attributes, self.active[slots])
         np.subtract.at(self.totals[N_MEMBERS], attributes, (self.active[slots] > 0.0) * 1.0)
@@ -173,14 +178,14 @@ class PopulationModel(DetectorModel):
     def _forget_groups(self, key: str, slots: Ints) -> None:
         super()._forget_groups(key, slots)
         if key == "attributes":
-            self._reserve()
+            self.reserve()
             self.totals[:, slots] = 0.0
             for feature in self.populations:
                 feature.forget(slots)
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Return copies of all arrays, and the rest."""
-        self._reserve()
+        self.reserve()
         arrays, meta = super().state()
         n_attributes = self.groups["attributes"].n_slots
         arrays["active"] = self.active[: self.series.n_slots].copy()
@@ -192,7 +197,7 @@ class PopulationModel(DetectorModel):
     def load(self, arrays: Arrays, meta: dict[str, Any]) -> None:
         """Take over what ``state`` returned."""
         super().load(arrays, meta)
-        self._reserve()
+        self.reserve()
         self.active[: self.series.n_slots] = arrays["active"]
         self.totals[:, : self.groups["attributes"].n_slots] = arrays["totals"]
         for index, feature in enumerate(self.populations):

@@ -13,14 +13,15 @@ from domain.config.detector import Detector
 from domain.model.accumulators import Accumulator
 from domain.model.arrays import Arrays, Bools, Floats, Ints, capacity_for, grown
 from domain.model.causes import Causes, causes_of
-from domain.model.detector_model import DetectorModel, Findings, under
+from domain.model.detector_model import DetectorModel, under
 from domain.model.feature_model import Candidates, without_records
+from domain.model.findings import Findings
 from domain.model.groups import GROUP_OF_SLOT_BYTES, Groups
-from domain.model.rarity import UNIT, Rarity
+from domain.model.rarity import N_ROWS, UNIT, Rarity
 
 SCREEN: Final = 0.05
 """Values more probable than that are nothing rare."""
-_FINE: Final = 1 << 20
+FINE: Final = 1 << 20
 """Parts in which the logarithms of counts are summed, so that their sums are exact in any order."""
 
 
@@ -50,7 +51,7 @@ class RareModel(DetectorModel):
             self.groups["attributes"] = Groups(fields, not_over)
             self.groups["members"] = Groups(fields, not_by)
         self.groups["scopes"] = Groups(fields, of_partition)
-        self.group_bytes = {"attributes": 8 + GROUP_OF_SLOT_BYTES, "members": 8, "scopes": 16}
+        self.group_bytes = {"attributes": 8 + GROUP_OF_SLOT_BYTES, "members": 8, "scopes": 8 * N_ROWS}
         self.bytes_per_series = self.open_bytes + 8 + 16 + 1 + GROUP_OF_SLOT_BYTES * (2 if self._has_members else 1)
         self.features = []
         self.rarity = Rarity(bucket_span_seconds, fades=not self._has_members)
@@ -63,15 +64,18 @@ class RareModel(DetectorModel):
         """Judge a bucket; unless it is interim, learn from it."""
         if self.series.n_slots == 0:
             return []
-        self._reserve()
+        self.reserve()
         present = accumulator.present() if accumulator is not None else np.empty(0, np.int64)
         of_series = self.groups["attributes"].of_slot[present] if self._has_members else present
         values, place = np.unique(of_series, return_inverse=True)
         n_values = self.groups["attributes"].n_slots if self._has_members else self.series.n_slots
         scopes = self.groups["scopes"].of_slot[:n_values]
-        probability, share = self.rarity.probabilities(values, scopes)
+        probability, first, share = self.rarity.probabilities(values, scopes)
         rare = np.flatnonzero(probability[place] < SCREEN)
-        p, typical = probability[place][rare], share[place][rare]
+        typical = share[place][rare]
+        # A member that had the value before surprises nobody by having it again.
+        power = np.where(self.is_counted[present[rare]], 1.0, first[place][rare])
+        p = np.exp(np.log(probability[place][rare]) * power)
         found = Candidates(present[rare], p, np.ones(rare.size), typical, int(present.size), *without_records(p))
         found, causes = self.without_frequent(found), None
         if self._has_members:
@@ -79,11 +83,13 @@ class RareModel(DetectorModel):
             members = self.groups["members"].of_slot
             causes = causes_of(found, members[found.slots], self.series)
             found = self._members(causes, present, accumulator)
+        middle = bucket_start + 0.5 * bucket_span
         if not is_interim:
-            self._learn(present, values, of_series, scopes)
+            held = self.held(lambda **_: (probability, probability), middle)  # rules of values compare the time alone
+            if held is None or not held.any():
+                self._learn_values(present, values, of_series, scopes)
             if self.activity.is_wanted:
                 self.activity.learn(accumulator, self.groups, self.series.n_slots)
-        middle = bucket_start + 0.5 * bucket_span
         return [self.score(0, found, accumulator, self.peaks, middle, is_interim=is_interim, causes=causes)]
 
     def _members(self, causes: Causes, present: Ints, accumulator: Accumulator | None) -> Candidates:
@@ -95,14 +101,14 @@ class RareModel(DetectorModel):
         members = member_of[causes.slots[causes.first]]
         probability = causes.of_least(n_attributes[members])
         if self.detector.base_function == "freq_rare" and members.size and accumulator is not None:
-            often = _fine_counts(accumulator.rows[0, present])
+            often = fine_counts(accumulator.rows[0, present])
             total = np.zeros(n_attributes.size, np.int64)
             np.add.at(total, member_of[present], often)
-            own = _fine_counts(accumulator.rows[0, causes.slots])
+            own = fine_counts(accumulator.rows[0, causes.slots])
             probability = _of_so_often(causes, own, total[members])
         return causes.candidates(probability, n_judged)
 
-    def _learn(self, present: Ints, values: Ints, of_series: Ints, scopes: Ints) -> None:
+    def _learn_values(self, present: Ints, values: Ints, of_series: Ints, scopes: Ints) -> None:
         if not self._has_members:
             self.rarity.learn(values, np.ones(values.size, np.int64), scopes)
             return
@@ -112,7 +118,8 @@ class RareModel(DetectorModel):
         self.is_counted[present] = True
         self.rarity.learn(values, n_new[values], scopes)
 
-    def _reserve(self) -> None:
+    def reserve(self) -> None:
+        """Make room for all series, values and scopes."""
         n = self.series.n_slots
         n_values = self.groups["attributes"].n_slots if self._has_members else n
         self.rarity.reserve(n_values, self.groups["scopes"].n_slots)
@@ -122,7 +129,7 @@ class RareModel(DetectorModel):
 
     def _forget(self, slots: Ints) -> None:
         super()._forget(slots)
-        self._reserve()
+        self.reserve()
         self.peaks[:, slots] = 0.0
         if not self._has_members:
             self.rarity.weights[slots] = 0
@@ -133,13 +140,13 @@ class RareModel(DetectorModel):
 
     def _forget_groups(self, key: str, slots: Ints) -> None:
         super()._forget_groups(key, slots)
-        self._reserve()
+        self.reserve()
         if key == "scopes":
-            self.rarity.recent[:, slots] = 0.0
+            self.rarity.scopes[:, slots] = 0.0
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Return copies of all arrays, and the rest."""
-        self._reserve()
+        self.reserve()
         arrays, meta = super().state()
         n = self.series.n_slots
         arrays["peaks"], arrays["is_counted"] = self.peaks[:, :n].copy(), self.is_counted[:n].copy()
@@ -151,18 +158,18 @@ class RareModel(DetectorModel):
     def load(self, arrays: Arrays, meta: dict[str, Any]) -> None:
         """Take over what ``state`` returned."""
         super().load(arrays, meta)
-        self._reserve()
+        self.reserve()
         n = self.series.n_slots
         self.peaks[:, :n], self.is_counted[:n] = arrays["peaks"], arrays["is_counted"]
         self.rarity.load(under(arrays, "rarity."))
 
 
-def _fine_counts(counts: Floats) -> Ints:
+def fine_counts(counts: Floats) -> Ints:
     """Return for how many independent occurrences events count: ``1 + ln n``, in fine parts.
 
     Chosen: what a member does a hundred times in a bucket it did not decide to do a hundred times.
     """
-    return ((1.0 + np.log(np.maximum(counts, 1.0))) * _FINE).astype(np.int64)
+    return ((1.0 + np.log(np.maximum(counts, 1.0))) * FINE).astype(np.int64)
 
 
 def _of_so_often(causes: Causes, often: Ints, total: Ints) -> Floats:
@@ -183,8 +190,8 @@ def _of_so_often(causes: Causes, often: Ints, total: Ints) -> Floats:
     n_causes = np.diff(causes.starts)
     sums = np.cumsum(often)
     before = np.concatenate([[0], sums])[causes.first]
-    so_often = (sums - np.repeat(before, n_causes)) / _FINE
-    all_of_it = np.maximum(np.repeat(total, n_causes) / _FINE, so_often)
+    so_often = (sums - np.repeat(before, n_causes)) / FINE
+    all_of_it = np.maximum(np.repeat(total, n_causes) / FINE, so_often)
     tail = betainc(so_often, all_of_it - so_often + 1.0, causes.probability)
     least: Floats = np.minimum.reduceat(tail, causes.first) * n_causes
     return least
