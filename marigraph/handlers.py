@@ -140,7 +140,6 @@ def close_jobs(
     All jobs are checked before the first is closed. A forced close appends the event and returns: nothing is lost,
     for the next open replays what was not analysed.
     """
-    app.project()
     matched = match_jobs(app, expression, allow_no_match=allow_no_match)
     failed = [job.job_id for job in matched if job.state == FAILED]
     if failed and not force:
