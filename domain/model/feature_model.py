@@ -6,13 +6,13 @@ The parts are ``forecast.py`` (what is expected), ``seasons.py``, ``spread.py`` 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 
 from domain.config.functions import Side
-from domain.model import forecast, novelty, spread
+from domain.model import families, forecast, novelty, spread
 from domain.model.arrays import Arrays, Floats, Ints, Selection, capacity_for, grown
 from domain.model.functions import Feature
 from domain.model.probability import (
@@ -37,7 +37,7 @@ N_ROWS: Final = SPREAD.stop + 2
 """Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; forecast; spread;
 most unusual exponent so far and its time, which belong to ``scoring.py``."""
 
-BYTES_PER_SERIES: Final = 8 * N_ROWS + 2 * 4 * (DAY.cells + WEEK.cells) + novelty.BYTES_PER_SERIES
+BYTES_PER_SERIES: Final = 8 * N_ROWS + 2 * 4 * (DAY.cells + WEEK.cells) + novelty.BYTES_PER_SERIES + families.BYTES_PER_SERIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,8 @@ class Candidates:
         1 where a surprise stands out from those of late, else 0.
     impact : ndarray of shape (k,)
         How much of what is unusual shows over several buckets, -5 to 5.
+    of_families : ndarray of shape (k,) or None
+        Minus the logs of the probabilities before the series' own history corrected them.
     """
 
     slots: Ints
@@ -108,6 +110,7 @@ class Candidates:
     noise_exponents: Floats
     is_news: Floats
     impact: Floats
+    of_families: Floats | None = field(default=None, kw_only=True)
 
     def strength(self, n_judged: int = 1) -> Floats:
         """Return the surprises as far as noise does not explain them, news or not.
@@ -142,6 +145,7 @@ class FeatureModel:
         self.day = Profile(DAY, bucket_span_seconds)
         self.week = Profile(WEEK, bucket_span_seconds)
         self.novelty = novelty.Novelty(bucket_span_seconds)
+        self.families = families.Families(bucket_span_seconds, is_count=feature.is_count)
         levels = forecast.time_constants(bucket_span_seconds)
         self._memories = np.concatenate([levels, [[spread.short_memory_seconds(bucket_span_seconds)]]])
         self._long_memory_buckets = float(levels[3, 0]) / bucket_span_seconds
@@ -153,6 +157,7 @@ class FeatureModel:
             self.day.reserve(n_slots)
             self.week.reserve(n_slots)
             self.novelty.reserve(n_slots)
+            self.families.reserve(n_slots)
 
     def judge(self, selection: Selection, x: Floats, time_seconds: float) -> Judgement:
         """Compare values with what their series lead to expect; nothing is changed.
@@ -198,13 +203,17 @@ class FeatureModel:
             return _NO_CANDIDATES
         is_mature = judged.rows[COUNT] >= COUNT_MIN
         away, far = signed(judged.z, side), judged.news.far(side)
-        at = (((away > SCREEN_Z) | (far > novelty.SCREEN_Z)) & is_mature).nonzero()[0]
+        is_unusual = (away > SCREEN_Z) | (far > novelty.SCREEN_Z)
+        beyond_modes = self.families.beyond_modes(judged.selection, judged.y)
+        if beyond_modes is not None:
+            is_unusual |= beyond_modes
+        at = (is_unusual & is_mature).nonzero()[0]
         n_judged = int(np.count_nonzero(is_mature))
         if at.size == 0:
             return Candidates(at, *_NOTHING[:3], n_judged, *_NOTHING[3:])
         selection = judged.selection
         slots = at + selection.start if isinstance(selection, slice) else selection[at]
-        probability = self._probabilities(judged, at, side)
+        of_families, probability = self._probabilities(judged, at, slots, side)
         found = Candidates(
             slots=slots,
             probability=probability,
@@ -216,23 +225,74 @@ class FeatureModel:
             noise_exponents=np.zeros(at.size),
             is_news=np.zeros(at.size),
             impact=novelty.impact(judged.news, at, side),
+            of_families=of_families,
         )
         new = (far[at] > novelty.SCREEN_Z).nonzero()[0]
         if new.size:
             self._add_news(judged, found, new, at[new], side)
         return found
 
-    def _probabilities(self, judged: Judgement, at: Ints, side: Side) -> Floats:
-        """Return the probabilities of values at least as far from what was expected."""
-        rows, scale = judged.rows[:, at], judged.scale[at]
-        count, residuals = rows[COUNT], rows[SPREAD]
+    def _probabilities(self, judged: Judgement, at: Ints, slots: Ints, side: Side) -> tuple[Floats, Floats]:
+        """Return how unlikely values at least as far from what was expected are.
+
+        Returns
+        -------
+        exponents : ndarray of shape (k,)
+            Minus the logs of the probabilities by the families.
+        probability : ndarray of shape (k,)
+            As corrected by each series' own history.
+        """
+        rows, scale, z = judged.rows[:, at], judged.scale[at], judged.z[at]
+        setting = self._setting(rows, z, scale, judged.y[at], judged.mixed[at])
+        probability = self.families.probability(slots, setting, side)
+        exponents = -np.log(np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0))
+        probability = np.exp(-self.families.correct(slots, exponents, z, setting.typical))
+        np.maximum(probability, _limit(rows[SPREAD], scale, rows[COUNT]), out=probability)
+        return exponents, np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
+
+    def _setting(self, rows: Floats, z: Floats, scale: Floats, y: Floats, mixed: Floats) -> families.Setting:
+        """Return what the families judge values by.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (N_ROWS, k)
+        z, scale, y, mixed : ndarray of shape (k,) or (n, k)
+        """
+        residuals, count, origin = rows[SPREAD], rows[COUNT], rows[ORIGIN]
+        square, absolute = residuals[spread.SQUARE], residuals[spread.ABSOLUTE]
         n_effective = np.minimum(count, self._long_memory_buckets)
-        dof = tail_dof(residuals[spread.SQUARE], residuals[spread.ABSOLUTE], scale, n_effective)
-        away = signed(judged.z, side)[at] / spread.leaning(residuals, judged.z[at])
-        probability = student_tail(away, dof, count, side)
-        np.maximum(probability, _limit(residuals, scale, count), out=probability)
-        self._hold_to_counts(probability, judged.x[at], judged.mixed[at] + rows[ORIGIN], scale, side)
-        return np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
+        lean, below, above = spread.leaning(residuals)
+        # A block has many scales; the last is as good as any here.
+        dof = tail_dof(square, absolute, scale if scale.ndim == 1 else scale[-1], n_effective)
+        return families.Setting(
+            z=z,
+            scale=scale,
+            y=y,
+            actual=y + origin,
+            typical=mixed + origin,
+            square=square * (1.0 + 2.0 / np.maximum(count, 1.0)),
+            absolute=absolute,
+            dof=dof,
+            below=below,
+            above=above,
+            lean=lean,
+            count=count,
+        )
+
+    def _learn_families(self, judged: Judgement, found: Candidates | None) -> None:
+        """Let the families learn, block by block."""
+        slots, exponents = _NO_CANDIDATES.slots, _NONE
+        if found is not None and found.of_families is not None:
+            slots, exponents = found.slots, found.of_families
+        selection, rows = judged.selection, judged.rows
+        values = (judged.z, judged.scale, judged.y)
+        full = self.families.wait(selection, rows[COUNT], values, slots, exponents)
+        if full.size:
+            own = full + selection.start if isinstance(selection, slice) else selection[full]
+            z, scale, y, exponents = self.families.waited(own)
+            setting = self._setting(rows[:, full], z, scale, y, y - z * scale)
+            ends = rows[SPREAD][:, full]
+            self.families.learn(own, setting, exponents, (ends[spread.LOW], ends[spread.HIGH]))
 
     def _add_news(self, judged: Judgement, found: Candidates, new: Ints, at: Ints, side: Side) -> None:
         """Add to candidates what records they broke.
@@ -302,6 +362,7 @@ class FeatureModel:
         self.day.learn(judged.day, judged.selection, believed, weight)
         self.week.learn(judged.week, judged.selection, believed, weight)
         self.novelty.learn(judged.news, judged.x, judged.time_seconds, away=away, count=count)
+        self._learn_families(judged, found)
         if found is not None and found.slots.size:
             self.novelty.remember(found.strength(), found.slots)
         count += 1.0
@@ -314,6 +375,7 @@ class FeatureModel:
         self.day.forget(slots)
         self.week.forget(slots)
         self.novelty.forget(slots)
+        self.families.forget(slots)
 
     def state(self, n_slots: int) -> Arrays:
         """Return copies of all arrays, trimmed to the slots in use."""
@@ -323,6 +385,7 @@ class FeatureModel:
             **self.day.state(n_slots),
             **self.week.state(n_slots),
             **self.novelty.state(n_slots),
+            **self.families.state(n_slots),
         }
 
     def load(self, arrays: Arrays) -> None:
@@ -333,6 +396,7 @@ class FeatureModel:
         self.day.load(arrays)
         self.week.load(arrays)
         self.novelty.load(arrays)
+        self.families.load(arrays)
 
 
 def _limit(residuals: Floats, scale: Floats, count: Floats) -> Floats:
