@@ -19,7 +19,7 @@ import numpy as np
 from domain.config.functions import Side
 from domain.model import modes, recalibration, skewed
 from domain.model.arrays import Arrays, Bools, Floats, Ints, Selection, Singles, capacity_for, grown
-from domain.model.probability import count_tail, is_random_count, log_count, log_student, log_student_t, student_t, student_tail
+from domain.model.probability import SCREEN_Z, count_tail, is_random_count, log_count, log_student, log_student_t, student_t, student_tail
 
 BLOCK: Final = 24
 """Values that are learnt together. Chosen: their cost is spread over many buckets, and the ring is small."""
@@ -35,9 +35,10 @@ COUNTS, N_FAMILIES = 6, 7
 """Rows: logs of the weights of the families, 0 for the largest."""
 MOMENTS: Final = slice(N_FAMILIES, N_FAMILIES + 2 * skewed.N_MOMENTS)
 """Of the ratios of either kind."""
-N_BLOCKS, BROKEN = MOMENTS.stop, MOMENTS.stop + 1
-"""Blocks learnt; part of the values that were no whole numbers, fading."""
-MODES: Final = slice(BROKEN + 1, BROKEN + 1 + modes.N_ROWS)
+N_BLOCKS, BROKEN, SCREEN = range(MOMENTS.stop, MOMENTS.stop + 3)
+"""Blocks learnt; values that were no whole numbers, fading; what residuals must exceed to be looked at, less
+``SCREEN_Z``."""
+MODES: Final = slice(SCREEN + 1, SCREEN + 1 + modes.N_ROWS)
 HISTORY: Final = slice(MODES.stop, MODES.stop + recalibration.N_ROWS)
 N_ROWS: Final = HISTORY.stop
 BYTES_PER_SERIES: Final = 8 * N_ROWS + 4 * N_WAITING * BLOCK
@@ -49,16 +50,16 @@ heavy tail leaves alone."""
 BAYES_MAX: Final = 2.5
 """A value changes the log of a weight by at most so much: no single one decides what a series is."""
 WEIGHT_MIN: Final = -12.0
-WEIGHTS_MIN: Final = np.array([-4.0, *[WEIGHT_MIN] * 6])[:, None]
+WEIGHTS_MIN: Final = np.array([-3.0, *[WEIGHT_MIN] * 6])[:, None]
 """Bounds of the logs of weights, so that a family can come back. Student's t is never ruled out altogether: skewed
 distributions end somewhere, and what a forecast errs by does not."""
-WEIGHT_FADE: Final = 0.02
+WEIGHT_FADE: Final = 0.03
 """Share of the logs of weights that is forgotten per block."""
 PRIOR: Final = np.array([0.0, -1.0, -2.0, -2.0, -2.0, -2.0, 3.0])[:, None]
 """Logs of the weights before the first block, and towards which they are forgotten. Chosen: a count is random until
 it proves regular, and what is not known to be skewed is not."""
-MEMORY_SECONDS: Final = 14 * 86_400.0
-MEMORY_BLOCKS: Final = (30.0, 150.0)
+MEMORY_SECONDS: Final = 7 * 86_400.0
+MEMORY_BLOCKS: Final = (20.0, 100.0)
 """Memory of the moments of the ratios, and its bounds in blocks."""
 LOG_CLIP: Final = 4.0
 """Logs of ratios count for at most so many of their standard deviations."""
@@ -68,6 +69,10 @@ COUNTED: Final = -0.7
 """Log of the weight of the negative binomial from which values are taken as counts."""
 SMALL_COUNT: Final = 3.0
 """Mean of counts from which their history corrects them by half."""
+SCREENED: Final = 0.12
+"""Part of the values that is looked at: more than twice those whose probability is below 0.05."""
+SCREEN_STEP: Final = 0.3
+SCREEN_RANGE: Final = (-0.3, 0.9)
 WEIGHT_SEEN: Final = 1e-3
 """A family of less weight than this has no say."""
 LEVEL_BY_LEAN: Final = 0.64
@@ -152,6 +157,11 @@ class Families:
             self.rows = grown(self.rows, capacity_for(n_slots))
             self.waiting = grown(self.waiting, capacity_for(n_slots))
 
+    def screen(self, selection: Selection) -> Floats:
+        """Return the residuals, in scales, below which values are nothing unusual, by each series' own quantile."""
+        row: Floats = self.rows[SCREEN, selection]
+        return row + SCREEN_Z
+
     def beyond_modes(self, selection: Selection, y: Floats) -> Bools | None:
         """Tell which values lie apart from both modes of their series; None: no series has modes."""
         if not self._has_modes:
@@ -171,8 +181,9 @@ class Families:
                 found += weight * tail
         found /= total
         trust = rows[MODES][modes.TRUST]
-        if (trust > WEIGHT_SEEN).any():
-            found += trust * (modes.probability(rows[MODES], setting.y, side) - found)
+        if self._has_modes and (trust > WEIGHT_SEEN).any():
+            of_modes = modes.probability(rows[MODES], setting.y, side)
+            np.copyto(found, found + trust * (of_modes - found), where=trust > WEIGHT_SEEN)
         return found
 
     def _log_weights(self, rows: Floats) -> Floats:
@@ -287,8 +298,11 @@ class Families:
         logs = self._log_densities(rows, setting, levels, is_ratio, log_ratios)
         mixed = self._weigh(rows, logs)
         self._learn_moments(rows, ratios, is_ratio, log_ratios)
+        beyond = np.add.accumulate(np.abs(setting.z) > rows[SCREEN] + SCREEN_Z, axis=0)[-1]
+        rows[SCREEN] += SCREEN_STEP * (beyond * (1.0 / BLOCK) - SCREENED)
+        np.minimum(np.maximum(rows[SCREEN], SCREEN_RANGE[0]), SCREEN_RANGE[1], out=rows[SCREEN])
         trust = rows[MODES][modes.TRUST].copy()
-        self._learn_modes(rows[MODES], setting.y, mixed, ends)
+        self._learn_modes(rows[MODES], setting.y, mixed, ends, rows[BROKEN] == 0.0)
         is_above = (setting.z > 0.0).astype(np.float64)
         # What one hump made of two is no history of either.
         np.copyto(rows[HISTORY], 0.0, where=(trust < 0.5) & (rows[MODES][modes.TRUST] >= 0.5))
@@ -366,7 +380,9 @@ class Families:
         mean += gain * first
         ratio += gain * (total / n - ratio)
 
-    def _learn_modes(self, rows: Floats, y: Floats, mixed: Floats, ends: tuple[Floats, Floats]) -> None:
+    def _learn_modes(
+        self, rows: Floats, y: Floats, mixed: Floats, ends: tuple[Floats, Floats], is_whole: Bools
+    ) -> None:
         low, high = ends
         is_misplaced = modes.are_misplaced(rows, low, high) & (high > low)
         if is_misplaced.any():
@@ -376,11 +392,11 @@ class Families:
             rows[:, at] = anew
         is_placed = rows[modes.N_LOWER] > 0.0
         if is_placed.all():
-            modes.learn(rows, y, mixed)
+            modes.learn(rows, y, mixed, is_whole)
         elif is_placed.any():
             at = is_placed.nonzero()[0]
             own = rows[:, at]
-            modes.learn(own, y[:, at], mixed[:, at])
+            modes.learn(own, y[:, at], mixed[:, at], is_whole[at])
             rows[:, at] = own
 
     def forget(self, slots: Ints) -> None:

@@ -18,7 +18,6 @@ from domain.model.functions import Feature
 from domain.model.probability import (
     COUNT_MIN,
     PROBABILITY_MIN,
-    SCREEN_Z,
     TAIL_DOF_MAX,
     count_tail,
     flat_limit,
@@ -37,6 +36,7 @@ N_ROWS: Final = SPREAD.stop + 2
 """Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; forecast; spread;
 most unusual exponent so far and its time, which belong to ``scoring.py``."""
 
+PROVEN = 2000.0
 BYTES_PER_SERIES: Final = 8 * N_ROWS + 2 * 4 * (DAY.cells + WEEK.cells) + novelty.BYTES_PER_SERIES + families.BYTES_PER_SERIES
 
 
@@ -203,7 +203,7 @@ class FeatureModel:
             return _NO_CANDIDATES
         is_mature = judged.rows[COUNT] >= COUNT_MIN
         away, far = signed(judged.z, side), judged.news.far(side)
-        is_unusual = (away > SCREEN_Z) | (far > novelty.SCREEN_Z)
+        is_unusual = (away > self.families.screen(judged.selection)) | (far > novelty.SCREEN_Z)
         beyond_modes = self.families.beyond_modes(judged.selection, judged.y)
         if beyond_modes is not None:
             is_unusual |= beyond_modes
@@ -304,7 +304,7 @@ class FeatureModel:
         """
         slots, count = found.slots[new], judged.rows[COUNT][at]
         found.surprise[new] = self.novelty.surprise(judged.news, at, slots, side, judged.time_seconds)
-        found.noise_exponents[new] = self._noise_exponents(judged, at, side)
+        found.noise_exponents[new] = self._noise_exponents(judged, at, side, found.exponents[new])
         found.is_news[new] = self.novelty.is_news(found.strength()[new], slots)
         chance = np.maximum(np.exp(-found.noise_exponents[new]), novelty.chance_of_record(found.surprise[new], count))
         is_shown = (found.strength() * found.is_news)[new] > 0.0
@@ -318,22 +318,38 @@ class FeatureModel:
             discrete = count_tail(actual, typical, variance, side)
             np.maximum(probability, discrete, out=probability, where=is_random_count(typical, variance))
 
-    def _noise_exponents(self, judged: Judgement, at: Ints, side: Side) -> Floats:
-        """Return minus the log of the chance that noise of the series' spread comes as far on any scale."""
-        far, scale = judged.news.far(side)[at], judged.scale[at]
+    def _noise_exponents(self, judged: Judgement, at: Ints, side: Side, exponents: Floats) -> Floats:
+        """Return minus the log of the chance that noise of the series' spread comes as far on any scale.
+
+        Parameters
+        ----------
+        at : ndarray of shape (l,)
+            Places among the values judged.
+        exponents : ndarray of shape (l,)
+            Minus the logs of the probabilities of their residuals.
+        """
+        noise_z, scale = judged.news.noise_z[:, at], judged.scale[at]
+        z = np.abs(noise_z) if side == "both" else signed(noise_z, side)
         count, origin = judged.rows[COUNT][at], judged.rows[ORIGIN][at]
-        chance = student_tail(far, np.full(at.size, TAIL_DOF_MAX), count, side)
-        np.maximum(chance, _limit(judged.rows[SPREAD][:, at], scale, count), out=chance)
+        limit = _limit(judged.rows[SPREAD][:, at], scale, count)
+        dof = np.full(at.size, TAIL_DOF_MAX)
+        several = np.maximum.reduce(z[1:], axis=0)
+        chances = np.stack([student_tail(far, dof, count, side) for far in (z[0], several)])
+        np.maximum(chances, limit, out=chances)
         if self.feature.is_count:
-            noise_z = judged.news.noise_z[:, at]
-            which = (np.abs(noise_z) if side == "both" else signed(noise_z, side)).argmax(axis=0)
-            n_buckets = novelty.BUCKETS_OF_SCALE[which]
-            mean = (judged.mixed[at] + origin) * n_buckets
-            actual = mean + noise_z[which, np.arange(at.size)] * scale * np.sqrt(n_buckets)
-            self._hold_to_counts(chance, np.maximum(actual, 0.0), mean, scale * np.sqrt(n_buckets), side)
+            which = 1 + z[1:].argmax(axis=0)
+            for place, scales in ((0, np.zeros(at.size, np.int64)), (1, which)):
+                n_buckets = novelty.BUCKETS_OF_SCALE[scales]
+                mean = (judged.mixed[at] + origin) * n_buckets
+                actual = mean + noise_z[scales, np.arange(at.size)] * scale * np.sqrt(n_buckets)
+                of_counts = np.maximum(actual, 0.0)
+                self._hold_to_counts(chances[place], of_counts, mean, scale * np.sqrt(n_buckets), side)
         # Neighbouring scales share little of their tails: the best of four.
-        exponents: Floats = -np.log(np.minimum(np.maximum(chance * novelty.N_SCALES, PROBABILITY_MIN), 1.0))
-        return exponents
+        single, smoothed = -np.log(np.minimum(np.maximum(chances * novelty.N_SCALES, PROBABILITY_MIN), 1.0))
+        proven = np.minimum(count * (1.0 / PROVEN), 1.0)
+        own = np.maximum(exponents - math.log(novelty.N_SCALES), 0.0)
+        single += proven * (np.minimum(own, single) - single)
+        return np.maximum(single, smoothed)
 
     def learn(self, judged: Judgement, found: Candidates | None = None) -> None:
         """Take the judged values, and what was found unusual of them if anybody asked, into the state."""

@@ -32,6 +32,9 @@ SHARE_MIN: Final = 0.02
 """Smallest part of the values that makes a mode; fewer are outliers."""
 BLOCKS_MIN: Final = 3
 """Blocks before modes have a say."""
+ROUNDING: Final = 0.16
+"""Smallest variance of whole numbers: of two that are neighbours neither is a mode. Chosen: above that of a uniform
+distribution, 1/12, as one may be between two numbers."""
 OUTLIER_Z: Final = 4.0
 """Values farther from a mode count in its centre and variance as if they were so far."""
 WEIGHT_START: Final = 2.0
@@ -84,7 +87,7 @@ def log_densities(rows: Floats, y: Floats) -> tuple[Floats, Floats]:
     return lower, upper
 
 
-def learn(rows: Floats, y: Floats, log_otherwise: Floats) -> None:
+def learn(rows: Floats, y: Floats, log_otherwise: Floats, is_whole: Bools) -> None:
     """Take a block of values in; in place.
 
     Parameters
@@ -94,6 +97,8 @@ def learn(rows: Floats, y: Floats, log_otherwise: Floats) -> None:
         Relative to the origin.
     log_otherwise : ndarray of shape (n, k)
         Log of their density without modes.
+    is_whole : ndarray of shape (k,)
+        Whether values are whole numbers, whose spread is that of rounding at least.
     """
     lower, upper = log_densities(rows, y)
     both = np.logaddexp(lower, upper)
@@ -129,7 +134,7 @@ def learn(rows: Floats, y: Floats, log_otherwise: Floats) -> None:
         rows[centre] += first / rows[n]
         behind = np.maximum(rows[n] - 0.95 * WEIGHT_START, weight)
         rows[variance] += (second - weight * rows[variance]) / np.maximum(behind, 1e-3)
-        np.maximum(rows[variance], 0.0, out=rows[variance])
+        np.maximum(rows[variance], ROUNDING * is_whole, out=rows[variance])
     rows[BLOCKS] += 1.0
     trust = 1.0 / (1.0 + np.exp(np.minimum(EVIDENCE_NEEDED - rows[EVIDENCE], 50.0)))
     rows[TRUST] = trust * are_apart(rows) * (rows[BLOCKS] >= BLOCKS_MIN)
@@ -168,6 +173,8 @@ def probability(rows: Floats, y: Floats, side: Side) -> Floats:
     Two-sided, these are all whose density is lower, between the modes too. Where the density of one mode falls to
     that of the value, the other's is taken as nothing, so the mass beyond is that of two normal tails per mode.
 
+    No probability is below that of a first change of what never varied: see ``probability.flat_limit``.
+
     >>> rows = np.array([0.0, 10.0, 50.0, 50.0, 1.0, 1.0, 9.0, 9.0, 1.0])[:, None]
     >>> [round(float(probability(rows, np.array([y]), "both")[0]), 4) for y in (0.0, 10.0, 12.0, 5.0)]
     [1.0, 1.0, 0.0455, 0.0]
@@ -175,15 +182,16 @@ def probability(rows: Floats, y: Floats, side: Side) -> Floats:
     from scipy.special import log_ndtr, ndtr  # late: takes a quarter of a second, and most commands need no model
 
     of_lower, of_upper = widths(rows)
-    total = rows[N_LOWER] + rows[N_UPPER]
+    total = np.maximum(rows[N_LOWER] + rows[N_UPPER], 1e-3)
+    least = np.exp(-3.0 * np.log(total + 2.0))
     parts = ((rows[N_LOWER] / total, rows[LOWER], of_lower), (rows[N_UPPER] / total, rows[UPPER], of_upper))
     if side != "both":
         sign = -1.0 if side == "high" else 1.0
         tail: Floats = sum((share * ndtr(sign * (y - centre) / width) for share, centre, width in parts), np.zeros(y.shape))
-        return tail
+        return np.maximum(tail, least)
     log_density = np.logaddexp(*log_densities(rows, y))
     found = np.zeros(y.shape)
     for share, _, width in parts:
         half_square = np.log(share / width) - _LOG_ROOT_2PI - log_density
         found += 2.0 * share * np.exp(log_ndtr(-np.sqrt(2.0 * np.maximum(half_square, 0.0))))
-    return found
+    return np.maximum(found, least)

@@ -20,9 +20,9 @@ N_ROWS: Final = 6
 
 THRESHOLD: Final = 0.05
 THRESHOLD_EXPONENT: Final = -math.log(THRESHOLD)
-PRIOR_JUDGED: Final = 400.0
-"""Strength of the belief in the rate, in values. Chosen: 20 of them beyond the threshold."""
-PRIOR_EXCESS: Final = 15.0
+PRIOR_JUDGED: Final = 300.0
+"""Strength of the belief in the rate, in values. Chosen: 15 of them beyond the threshold."""
+PRIOR_EXCESS: Final = 8.0
 """Strength of the belief in the mean excess, in values beyond the threshold. Chosen."""
 EXCESS_MAX: Final = 6.0
 """An excess counts for at most this: 1 in 400 if the families are right."""
@@ -30,9 +30,11 @@ BLOCK_MAX: Final = 6.0
 """The excesses of a block of values sum up to at most this on either side. Chosen: an incident stays one."""
 MEMORY_VALUES_MIN: Final = 3000.0
 MEMORY_SECONDS: Final = 30 * 86_400.0
-RATE_MIN: Final = 0.2
+RATE_MIN: Final = 0.6
 """A rate below this part of what it should be is not believed."""
-EXCESS_MEAN_MIN, EXCESS_MEAN_MAX = 0.6, 4.0
+STRETCH_MAX: Final = 1.5
+"""Excesses grow by no more than this."""
+EXCESS_MEAN_MIN, EXCESS_MEAN_MAX = 0.8, 4.0
 """Bounds of the mean excess."""
 
 
@@ -81,5 +83,7 @@ def correct(rows: Floats, exponents: Floats, is_above: Floats) -> Floats:
     mean = np.minimum(np.maximum((PRIOR_EXCESS + total) / (PRIOR_EXCESS + n), EXCESS_MEAN_MIN), EXCESS_MEAN_MAX)
     start = -np.log(rate)
     excess = exponents - THRESHOLD_EXPONENT
-    corrected: Floats = np.where(excess > 0.0, start + excess / mean, exponents * (start / THRESHOLD_EXPONENT))
+    # History says nothing about what it never came near: no probability falls by more than this.
+    stretched = np.minimum(excess / mean, np.maximum(excess, 0.0) + STRETCH_MAX)
+    corrected: Floats = np.where(excess > 0.0, start + stretched, exponents * (start / THRESHOLD_EXPONENT))
     return corrected
