@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, and_, func, select
+from sqlalchemy import ColumnElement, Table, and_, case, func, select
 
 from domain.errors import BadRequest, InvalidArgument, NotFound
 from domain.job import OPENED, Job, Snapshot
@@ -38,7 +38,7 @@ def match_jobs(app: Application, expression: str | None, *, allow_no_match: bool
     NotFound
         An exact name matches nothing, or a pattern does and ``allow_no_match`` is false.
     """
-    everything = app.jobs.all()
+    everything = [app.as_seen(job) for job in app.jobs.all()]
     tokens = [token.strip() for token in (expression or "_all").split(",")]
     found: dict[str, Job] = {}
     missing = []
@@ -94,6 +94,8 @@ def _stats_resource(app: Application, job: Job) -> dict[str, Any]:
         "forecasts_stats": {"total": 0, "forecasted_jobs": 0},
         "state": job.state,
     }
+    if job.state == OPENED and app.node is not None:
+        resource |= {"node": app.node, "assignment_explanation": ""}
     if job.state == OPENED and job.open_time_ms is not None:
         resource["open_time"] = f"{max(app.now_ms() - job.open_time_ms, 0) // 1000}s"
     resource["timing_stats"] = {
@@ -288,6 +290,83 @@ def _expand(app: Application, job_id: str, bucket: dict[str, Any], *, exclude_in
             expanded["records"] = bodies
         expanded[name] = value
     return expanded
+
+
+def get_overall_buckets(
+    app: Application,
+    expression: str,
+    selection: ResultFilter = EVERYTHING,
+    *,
+    top_n: int = 1,
+    overall_score: float = 0.0,
+    bucket_span_seconds: int | None = None,
+    allow_no_match: bool = True,
+) -> dict[str, Any]:
+    """List buckets over several jobs: at each time the mean of the ``top_n`` highest bucket scores.
+
+    The buckets are as long as the longest bucket span of the jobs; a longer ``bucket_span_seconds``, a multiple of
+    that, joins them, each with the highest score of those it joins.
+    """
+    app.project()
+    matched = match_jobs(app, expression, allow_no_match=allow_no_match)
+    if top_n < 1:
+        msg = f"[topN] parameter must be positive, found [{top_n}]"
+        raise InvalidArgument(msg)
+    if not matched:
+        return {"count": 0, "overall_buckets": []}
+    span_max = max(job.settings().bucket_span_seconds for job in matched)
+    span = span_max if bucket_span_seconds is None else bucket_span_seconds
+    if span < span_max or span % span_max:
+        msg = f"[bucket_span] parameter has to be a multiple of the maximum bucket_span [{span_max}s] of the jobs"
+        raise InvalidArgument(msg)
+    scores = _scores_by_time(app, [job.job_id for job in matched], selection, span_max * 1000)
+    joined: dict[int, dict[str, Any]] = {}
+    for start, of_jobs in sorted(scores.items()):
+        is_interim = any(interim for _score, interim in of_jobs.values())
+        highest = {job_id: score for job_id, (score, _interim) in of_jobs.items()}
+        top = sorted(highest.values(), reverse=True)[:top_n]
+        overall = sum(top) / min(top_n, len(top))
+        bucket = joined.setdefault(
+            start // (span * 1000) * span * 1000, {"overall_score": 0.0, "jobs": {}, "is_interim": False}
+        )
+        bucket["overall_score"] = max(bucket["overall_score"], overall)
+        bucket["is_interim"] = bucket["is_interim"] or is_interim
+        for job_id, score in highest.items():
+            bucket["jobs"][job_id] = max(bucket["jobs"].get(job_id, 0.0), score)
+    resources = [
+        {
+            "timestamp": start,
+            "bucket_span": span,
+            "overall_score": bucket["overall_score"],
+            "jobs": [
+                {"job_id": job_id, "max_anomaly_score": score} for job_id, score in sorted(bucket["jobs"].items())
+            ],
+            "is_interim": bucket["is_interim"],
+            "result_type": "overall_bucket",
+        }
+        for start, bucket in joined.items()
+        if bucket["overall_score"] >= overall_score
+    ]
+    return {"count": len(resources), "overall_buckets": resources}
+
+
+def _scores_by_time(
+    app: Application, job_ids: Sequence[str], selection: ResultFilter, span_ms: int
+) -> dict[int, dict[str, tuple[float, bool]]]:
+    """Return the highest score of each job in each stretch of time, and whether any of it is interim."""
+    start = buckets.c.timestamp - buckets.c.timestamp % span_ms
+    is_interim = func.max(case((buckets.c.is_interim, 1), else_=0))
+    kind = _Kind(buckets, "anomaly_score", "timestamp", is_descending=False)
+    query = (
+        select(start.label("start"), buckets.c.job_id, func.max(buckets.c.anomaly_score), is_interim)
+        .where(buckets.c.job_id.in_(job_ids), *_conditions(kind, selection))
+        .group_by(start, buckets.c.job_id)
+    )
+    scores: dict[int, dict[str, tuple[float, bool]]] = {}
+    with app.store.reading() as connection:
+        for at, job_id, score, interim in connection.execute(query):
+            scores.setdefault(at, {})[job_id] = (score, bool(interim))
+    return scores
 
 
 # ------------------------------------------------------------------------------------------------------- snapshots
