@@ -19,7 +19,16 @@ import numpy as np
 from domain.config.functions import Side
 from domain.model import modes, recalibration, skewed
 from domain.model.arrays import Arrays, Bools, Floats, Ints, Selection, Singles, capacity_for, grown
-from domain.model.probability import SCREEN_Z, count_tail, is_random_count, log_count, log_student, log_student_t, student_t, student_tail
+from domain.model.probability import (
+    SCREEN_Z,
+    count_tail,
+    is_random_count,
+    log_count,
+    log_student,
+    log_student_t,
+    student_t,
+    student_tail,
+)
 
 BLOCK: Final = 24
 """Values that are learnt together. Chosen: their cost is spread over many buckets, and the ring is small."""
@@ -65,10 +74,6 @@ LOG_CLIP: Final = 4.0
 """Logs of ratios count for at most so many of their standard deviations."""
 RATIO_CLIP: Final = 12.0
 """Ratios count for at most so many times their mean."""
-COUNTED: Final = -0.7
-"""Log of the weight of the negative binomial from which values are taken as counts."""
-SMALL_COUNT: Final = 3.0
-"""Mean of counts from which their history corrects them by half."""
 SCREENED: Final = 0.12
 """Part of the values that is looked at: more than twice those whose probability is below 0.05."""
 SCREEN_STEP: Final = 0.3
@@ -129,7 +134,8 @@ class Setting:
         """Return the residuals in scales of the heavy tail (two-piece, as Student's) by their mean absolute value."""
         spread = self.below * self.below + self.above * self.above
         factor = HEAVY_ABSOLUTE * spread / ((self.below + self.above) * np.maximum(self.absolute, 1e-300))
-        return self.z * self.scale * factor / np.where(self.z > 0.0, self.above, self.below)
+        heavy: Floats = self.z * self.scale * factor / np.where(self.z > 0.0, self.above, self.below)
+        return heavy
 
 
 class Families:
@@ -203,7 +209,8 @@ class Families:
         reach = np.where(setting.z > 0.0, setting.above, setting.below)
         sign = -1.0 if side == "low" else 1.0
         away = setting.z * sign / reach if side != "both" else np.abs(setting.z) / reach
-        tails[STUDENT] = student_tail(away, setting.dof, setting.count, side)
+        of_student = student_tail(away, setting.dof, setting.count, side)
+        tails[STUDENT] = of_student
         if is_seen[HEAVY]:
             t = setting.heavy()
             tails[HEAVY] = student_t(np.abs(t) if side == "both" else t * sign, HEAVY_DOF, side)
@@ -220,21 +227,12 @@ class Families:
             actual, typical = setting.actual, setting.typical
             is_random = is_random_count(typical, setting.square)
             of_counts = count_tail(np.maximum(actual, 0.0), typical, setting.square, side)
-            tails[COUNTS] = np.where(is_random, of_counts, tails[STUDENT])
+            tails[COUNTS] = np.where(is_random, of_counts, of_student)
         return tails
 
-    def correct(self, slots: Ints, exponents: Floats, z: Floats, typical: Floats) -> Floats:
-        """Return minus the logs of the probabilities as each series' history corrects them.
-
-        Small counts have few probabilities, whose history says little about those in between: it counts for less.
-        """
-        rows = self.rows[:, slots]
-        corrected = recalibration.correct(rows[HISTORY], exponents, (z > 0.0).astype(np.float64))
-        is_counted = rows[COUNTS] > COUNTED if self._is_count else (rows[COUNTS] > COUNTED) & (rows[BROKEN] == 0.0)
-        if is_counted.any():
-            kept = is_counted * (SMALL_COUNT / (SMALL_COUNT + np.maximum(typical, 0.0)))
-            corrected += kept * (exponents - corrected)
-        return corrected
+    def correct(self, slots: Ints, exponents: Floats, z: Floats) -> Floats:
+        """Return minus the logs of the probabilities as each series' history corrects them."""
+        return recalibration.correct(self.rows[HISTORY][:, slots], exponents, (z > 0.0).astype(np.float64))
 
     def wait(
         self,
@@ -265,11 +263,13 @@ class Families:
                 self.waiting[EXPONENT, first, slots] = exponents
             return np.arange(phases.size) if first == BLOCK - 1 else _NONE
         own = np.arange(selection.start, selection.stop) if isinstance(selection, slice) else selection
-        for place, each in zip((Z, SCALE, VALUE, EXPONENT), (*values, 0.0), strict=True):
+        for place, each in zip((Z, SCALE, VALUE), values, strict=True):
             self.waiting[place, phases, own] = each
+        self.waiting[EXPONENT, phases, own] = 0.0
         if slots.size:
             self.waiting[EXPONENT, phases[np.searchsorted(own, slots)], slots] = exponents
-        return (phases == BLOCK - 1).nonzero()[0]
+        full: Ints = (phases == BLOCK - 1).nonzero()[0]
+        return full
 
     def waited(self, slots: Ints) -> tuple[Floats, Floats, Floats, Floats]:
         """Return residuals in scales, scales, values and exponents of full blocks, each of shape (BLOCK, k)."""
@@ -322,7 +322,12 @@ class Families:
         heavy = setting.heavy()
         found[HEAVY] = log_student_t(heavy, dof)
         spread = setting.below * setting.below + setting.above * setting.above
-        found[HEAVY] += np.log(2.0 * HEAVY_ABSOLUTE * spread / (np.maximum(setting.absolute, 1e-300) * (setting.below + setting.above) ** 2))
+        found[HEAVY] += np.log(
+            2.0
+            * HEAVY_ABSOLUTE
+            * spread
+            / (np.maximum(setting.absolute, 1e-300) * (setting.below + setting.above) ** 2)
+        )
         moments = rows[MOMENTS].reshape(skewed.N_MOMENTS, 2, 1, -1)
         log_normal, gamma = skewed.log_densities(moments, log_ratios)
         # The density of values is that of ratios over the level.
@@ -358,7 +363,9 @@ class Families:
         np.copyto(own, PRIOR, where=rows[N_BLOCKS] == 0.0)
         own -= np.maximum.reduce(own, axis=0)
         np.maximum(own, WEIGHTS_MIN, out=own)
-        return np.log(np.maximum(mixed, 1e-300)) + best
+        mixed = np.log(np.maximum(mixed, 1e-300))
+        mixed += best
+        return mixed
 
     def _learn_moments(self, rows: Floats, ratios: Floats, is_ratio: Bools, log_ratios: Floats) -> None:
         """Learn mean and variance of the logs of the ratios, and their mean."""

@@ -36,8 +36,10 @@ N_ROWS: Final = SPREAD.stop + 2
 """Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; forecast; spread;
 most unusual exponent so far and its time, which belong to ``scoring.py``."""
 
-PROVEN = 2000.0
-BYTES_PER_SERIES: Final = 8 * N_ROWS + 2 * 4 * (DAY.cells + WEEK.cells) + novelty.BYTES_PER_SERIES + families.BYTES_PER_SERIES
+PROVEN = 3000.0
+BYTES_PER_SERIES: Final = (
+    8 * N_ROWS + 2 * 4 * (DAY.cells + WEEK.cells) + novelty.BYTES_PER_SERIES + families.BYTES_PER_SERIES
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +248,7 @@ class FeatureModel:
         setting = self._setting(rows, z, scale, judged.y[at], judged.mixed[at])
         probability = self.families.probability(slots, setting, side)
         exponents = -np.log(np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0))
-        probability = np.exp(-self.families.correct(slots, exponents, z, setting.typical))
+        probability = np.exp(-self.families.correct(slots, exponents, z))
         np.maximum(probability, _limit(rows[SPREAD], scale, rows[COUNT]), out=probability)
         return exponents, np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
 
@@ -349,7 +351,8 @@ class FeatureModel:
         proven = np.minimum(count * (1.0 / PROVEN), 1.0)
         own = np.maximum(exponents - math.log(novelty.N_SCALES), 0.0)
         single += proven * (np.minimum(own, single) - single)
-        return np.maximum(single, smoothed)
+        larger: Floats = np.maximum(single, smoothed)
+        return larger
 
     def learn(self, judged: Judgement, found: Candidates | None = None) -> None:
         """Take the judged values, and what was found unusual of them if anybody asked, into the state."""

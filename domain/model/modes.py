@@ -1,4 +1,4 @@
-"""Two modes: metrics that are on or off, and what is unusual of them: values far from both, those in between among them.
+"""Two modes: metrics that are on or off. Unusual is what is far from both, and that may be in between.
 
 Two clusters per series are moved along with the values, block by block (online k-means: MacQueen, 1967, with soft
 assignment as in the EM algorithm: Dempster et al., 1977). They have a say only where they explain the values clearly
@@ -187,11 +187,15 @@ def probability(rows: Floats, y: Floats, side: Side) -> Floats:
     parts = ((rows[N_LOWER] / total, rows[LOWER], of_lower), (rows[N_UPPER] / total, rows[UPPER], of_upper))
     if side != "both":
         sign = -1.0 if side == "high" else 1.0
-        tail: Floats = sum((share * ndtr(sign * (y - centre) / width) for share, centre, width in parts), np.zeros(y.shape))
-        return np.maximum(tail, least)
+        found = np.zeros(y.shape)
+        for share, centre, width in parts:
+            found += share * ndtr(sign * (y - centre) / width)
+        np.maximum(found, least, out=found)
+        return found
     log_density = np.logaddexp(*log_densities(rows, y))
     found = np.zeros(y.shape)
     for share, _, width in parts:
         half_square = np.log(share / width) - _LOG_ROOT_2PI - log_density
         found += 2.0 * share * np.exp(log_ndtr(-np.sqrt(2.0 * np.maximum(half_square, 0.0))))
-    return np.maximum(found, least)
+    np.maximum(found, least, out=found)
+    return found

@@ -152,7 +152,8 @@ def count_tail(actual: Floats, mean: Floats, variance: Floats, side: Side) -> Fl
     """Return the probability of a count at least as unusual under the negative binomial (or Poisson) distribution.
 
     Counts are few and far between: with and without the count itself the probability differs by far. The middle of
-    the logs of both is returned, which makes the share of counts below a threshold as near to it as can be.
+    the logs of both is returned, which makes the share of counts below a threshold as near to it as can be. Below 0
+    there is no count: 0 has half of its own probability.
 
     Parameters
     ----------
@@ -162,8 +163,8 @@ def count_tail(actual: Floats, mean: Floats, variance: Floats, side: Side) -> Fl
     Returns
     -------
     ndarray of shape (m,)
-        Two-sided: of all that are about as improbable, at most 1. The other count of the same probability is found by
-        the square root, which makes the distribution symmetric (Anscombe, 1948).
+        Two-sided: of all that are no more probable, at most 1. The other end of these is found by the square root,
+        which makes the distribution symmetric (Anscombe, 1948).
     """
     mean = np.maximum(mean, MEAN_MIN)
     failures = _failures(mean, variance)
@@ -171,16 +172,21 @@ def count_tail(actual: Floats, mean: Floats, variance: Floats, side: Side) -> Fl
         high: Floats = np.sqrt(_at_least(actual, mean, failures) * _at_least(actual + 1.0, mean, failures))
         return high
     if side == "low":
-        low: Floats = np.sqrt(_at_most(actual, mean, failures) * _at_most(actual - 1.0, mean, failures))
+        own = _at_most(actual, mean, failures)
+        low: Floats = np.sqrt(own * np.maximum(_at_most(actual - 1.0, mean, failures), own * 0.25 * (actual <= 0.0)))
         return low
     mode = np.maximum(mean * (failures - 1.0) / failures - 0.5, 0.0)
     is_above = actual > mode
     root = 2.0 * np.sqrt(mode + 0.375) - np.sqrt(actual + 0.375)
-    twin = np.where(root > 0.0, root * root - 0.375, -1.0)
-    # From above the twin is the largest count that is less probable, from below the smallest.
-    other = np.where(is_above, _at_most(np.floor(twin), mean, failures), _at_least(np.ceil(twin), mean, failures))
+    # From above the twin is the largest count that is less probable, from below the smallest; to within one.
+    twin = np.where(is_above, np.floor(root * root - 0.375 + 0.5), np.ceil(root * root - 0.375 - 0.5))
+    twin = np.where(root > 0.0, twin, -1.0)
+    is_denser = log_count(np.maximum(twin, 0.0), mean, variance) > log_count(actual, mean, variance)
+    twin += np.where(is_above, -1.0, 1.0) * is_denser
+    other = np.where(is_above, _at_most(twin, mean, failures), _at_least(twin, mean, failures))
     with_own = np.where(is_above, _at_least(actual, mean, failures), _at_most(actual, mean, failures))
     beyond = np.where(is_above, _at_least(actual + 1.0, mean, failures), _at_most(actual - 1.0, mean, failures))
+    np.maximum(beyond, with_own * 0.25, out=beyond, where=~is_above & (actual <= 0.0))
     both: Floats = np.minimum(np.sqrt((with_own + other) * (beyond + other)), 1.0)
     return both
 
@@ -189,7 +195,9 @@ def _at_least(count: Floats, mean: Floats, failures: Floats) -> Floats:
     from scipy.special import betainc, gammainc  # late: see above
 
     at = np.maximum(count, 1e-12)
-    tail: Floats = np.where(failures >= FAILURES_MAX, gammainc(at, mean), betainc(at, failures, mean / (failures + mean)))
+    tail: Floats = np.where(
+        failures >= FAILURES_MAX, gammainc(at, mean), betainc(at, failures, mean / (failures + mean))
+    )
     return tail
 
 
