@@ -64,7 +64,7 @@ WEIGHTS_MIN: Final = np.array([-3.0, *[WEIGHT_MIN] * 6])[:, None]
 distributions end somewhere, and what a forecast errs by does not."""
 WEIGHT_FADE: Final = 0.03
 """Share of the logs of weights that is forgotten per block."""
-PRIOR: Final = np.array([0.0, -1.0, -2.0, -2.0, -2.0, -2.0, 3.0])[:, None]
+PRIOR: Final = np.array([0.0, -3.0, -2.0, -2.0, -2.0, -2.0, 3.0])[:, None]
 """Logs of the weights before the first block, and towards which they are forgotten. Chosen: a count is random until
 it proves regular, and what is not known to be skewed is not."""
 MEMORY_SECONDS: Final = 7 * 86_400.0
@@ -96,8 +96,8 @@ class Setting:
     ----------
     z, scale, y, actual, typical : ndarray of shape (n, k) or (k,)
         Residuals in scales; scales; values relative to the origin, and as they are; what was expected of them.
-    square, absolute : ndarray of shape (k,)
-        Mean square and mean absolute residual.
+    square, lately, absolute : ndarray of shape (k,)
+        Mean square of the residuals, the same over hours, and their mean absolute value.
     dof, below, above : ndarray of shape (k,)
         Degrees of freedom of the tails, and how many times farther than the spread they reach on either side.
     lean : ndarray of shape (k,)
@@ -112,6 +112,7 @@ class Setting:
     actual: Floats
     typical: Floats
     square: Floats
+    lately: Floats
     absolute: Floats
     dof: Floats
     below: Floats
@@ -316,8 +317,13 @@ class Families:
     ) -> Floats:
         """Return the logs of the densities of values by each family, shape (N_FAMILIES, BLOCK, k)."""
         found = np.empty((N_FAMILIES, *setting.z.shape))
-        found[STUDENT] = log_student(setting.z, setting.dof, (setting.below, setting.above))
-        found[STUDENT] -= np.log(setting.scale)
+        reaches = (setting.below, setting.above)
+        found[STUDENT] = log_student(setting.z, setting.dof, reaches) - np.log(setting.scale)
+        # A spread that has just changed is no heavy tail: what a normal distribution of the latest one explains is
+        # Student's too.
+        lately = np.sqrt(np.maximum(setting.lately, 1e-300))
+        normal = log_student(setting.z * setting.scale / lately, np.full(setting.dof.shape, 100.0), reaches)
+        found[STUDENT] = np.logaddexp(found[STUDENT], normal - np.log(lately)) - math.log(2.0)
         dof = np.full(setting.dof.shape, HEAVY_DOF)
         heavy = setting.heavy()
         found[HEAVY] = log_student_t(heavy, dof)

@@ -273,6 +273,7 @@ class FeatureModel:
             actual=y + origin,
             typical=mixed + origin,
             square=square * (1.0 + 2.0 / np.maximum(count, 1.0)),
+            lately=residuals[spread.SQUARE_SHORT],
             absolute=absolute,
             dof=dof,
             below=below,
