@@ -58,6 +58,8 @@ HEAVY_ABSOLUTE: Final = 2.0 * math.sqrt(3.0) / math.pi
 heavy tail leaves alone."""
 BAYES_MAX: Final = 2.5
 """A value changes the log of a weight by at most so much: no single one decides what a series is."""
+BLOCK_BAYES_MAX: Final = 8.0
+"""A block of values does by at most so much: an incident of hours is one event."""
 WEIGHT_MIN: Final = -12.0
 WEIGHTS_MIN: Final = np.array([-3.0, *[WEIGHT_MIN] * 6])[:, None]
 """Bounds of the logs of weights, so that a family can come back. Student's t is never ruled out altogether: skewed
@@ -72,6 +74,8 @@ MEMORY_BLOCKS: Final = (20.0, 100.0)
 """Memory of the moments of the ratios, and its bounds in blocks."""
 LOG_CLIP: Final = 4.0
 """Logs of ratios count for at most so many of their standard deviations."""
+BLOCK_VARIANCE_MAX: Final = 3.0
+"""A block's variance counts for at most so many times the usual one."""
 RATIO_CLIP: Final = 12.0
 """Ratios count for at most so many times their mean."""
 SCREENED: Final = 0.12
@@ -363,6 +367,7 @@ class Families:
         mixed /= total
         gains = np.minimum(np.maximum(logs - logs[STUDENT], -BAYES_MAX), BAYES_MAX)
         gained = np.add.accumulate(gains, axis=1)[:, -1]
+        np.minimum(np.maximum(gained, -BLOCK_BAYES_MAX), BLOCK_BAYES_MAX, out=gained)
         own = rows[:N_FAMILIES]
         own += WEIGHT_FADE * (PRIOR - own)
         own += gained
@@ -388,7 +393,9 @@ class Families:
         gain = np.maximum(1.0 / (rows[N_BLOCKS] + 1.0), self._gain_min) * (n > 0.0)
         np.maximum(n, 1.0, out=n)
         first /= n
-        variance += gain * (second / n - variance - gain * first * first)  # about the new mean
+        second /= n
+        np.minimum(second, np.where(is_known, BLOCK_VARIANCE_MAX * variance, np.inf), out=second)
+        variance += gain * (second - variance - gain * first * first)  # about the new mean
         np.maximum(variance, 0.0, out=variance)
         mean += gain * first
         ratio += gain * (total / n - ratio)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from domain.config.functions import Side
-from domain.model import families, forecast, novelty, spread
+from domain.model import families, forecast, novelty, spread, stillness
 from domain.model.arrays import Arrays, Floats, Ints, Selection, capacity_for, grown
 from domain.model.functions import Feature
 from domain.model.probability import (
@@ -36,9 +36,10 @@ N_ROWS: Final = SPREAD.stop + 2
 """Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; forecast; spread;
 most unusual exponent so far and its time, which belong to ``scoring.py``."""
 
-PROVEN = 3000.0
+PROVEN = 2000.0
+OWN_BONUS = 0.0
 BYTES_PER_SERIES: Final = (
-    8 * N_ROWS + 2 * 4 * (DAY.cells + WEEK.cells) + novelty.BYTES_PER_SERIES + families.BYTES_PER_SERIES
+    8 * N_ROWS + 2 * 4 * (DAY.cells + WEEK.cells) + novelty.BYTES_PER_SERIES + families.BYTES_PER_SERIES + stillness.BYTES_PER_SERIES
 )
 
 
@@ -61,6 +62,8 @@ class Judgement:
         The expected value, relative to the origin.
     news : novelty.News
         How far each series went beyond what it showed before.
+    still : stillness.Stand
+        Where values stand still.
     """
 
     selection: Selection
@@ -76,6 +79,7 @@ class Judgement:
     day: Outlook
     week: Outlook
     news: novelty.News
+    still: stillness.Stand
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ class Candidates:
         How much of what is unusual shows over several buckets, -5 to 5.
     of_families : ndarray of shape (k,) or None
         Minus the logs of the probabilities before the series' own history corrected them.
+    still_exponents : ndarray of shape (k,) or None
+        Minus the logs of the probabilities that the series stands still so long; 0 where it does not.
     """
 
     slots: Ints
@@ -113,6 +119,7 @@ class Candidates:
     is_news: Floats
     impact: Floats
     of_families: Floats | None = field(default=None, kw_only=True)
+    still_exponents: Floats | None = field(default=None, kw_only=True)
 
     def strength(self, n_judged: int = 1) -> Floats:
         """Return the surprises as far as noise does not explain them, news or not.
@@ -148,6 +155,7 @@ class FeatureModel:
         self.week = Profile(WEEK, bucket_span_seconds)
         self.novelty = novelty.Novelty(bucket_span_seconds)
         self.families = families.Families(bucket_span_seconds, is_count=feature.is_count)
+        self.stillness = stillness.Stillness()
         levels = forecast.time_constants(bucket_span_seconds)
         self._memories = np.concatenate([levels, [[spread.short_memory_seconds(bucket_span_seconds)]]])
         self._long_memory_buckets = float(levels[3, 0]) / bucket_span_seconds
@@ -160,6 +168,7 @@ class FeatureModel:
             self.week.reserve(n_slots)
             self.novelty.reserve(n_slots)
             self.families.reserve(n_slots)
+            self.stillness.reserve(n_slots)
 
     def judge(self, selection: Selection, x: Floats, time_seconds: float) -> Judgement:
         """Compare values with what their series lead to expect; nothing is changed.
@@ -190,7 +199,8 @@ class FeatureModel:
         z = residual / scale
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
         news = self.novelty.judge(selection, y, residual, z)
-        return Judgement(selection, time_seconds, rows, x, y, mixed, residual, scale, z, expected, day, week, news)
+        still = self.stillness.judge(selection, y)
+        return Judgement(selection, time_seconds, rows, x, y, mixed, residual, scale, z, expected, day, week, news, still)
 
     def candidates(self, judged: Judgement, *, grows_on: bool = False) -> Candidates:
         """Pick the unusual values and calculate their exact probabilities.
@@ -209,6 +219,9 @@ class FeatureModel:
         beyond_modes = self.families.beyond_modes(judged.selection, judged.y)
         if beyond_modes is not None:
             is_unusual |= beyond_modes
+        still = None if grows_on else judged.still.exponents
+        if still is not None:
+            is_unusual |= still >= stillness.SEEN_FROM
         at = (is_unusual & is_mature).nonzero()[0]
         n_judged = int(np.count_nonzero(is_mature))
         if at.size == 0:
@@ -216,6 +229,10 @@ class FeatureModel:
         selection = judged.selection
         slots = at + selection.start if isinstance(selection, slice) else selection[at]
         of_families, probability = self._probabilities(judged, at, slots, side)
+        still_exponents = np.zeros(at.size)
+        if still is not None:
+            still_exponents += still[at] * (still[at] >= stillness.SEEN_FROM)
+            np.minimum(probability, np.exp(-still_exponents), out=probability)
         found = Candidates(
             slots=slots,
             probability=probability,
@@ -228,6 +245,7 @@ class FeatureModel:
             is_news=np.zeros(at.size),
             impact=novelty.impact(judged.news, at, side),
             of_families=of_families,
+            still_exponents=still_exponents,
         )
         new = (far[at] > novelty.SCREEN_Z).nonzero()[0]
         if new.size:
@@ -350,7 +368,7 @@ class FeatureModel:
         # Neighbouring scales share little of their tails: the best of four.
         single, smoothed = -np.log(np.minimum(np.maximum(chances * novelty.N_SCALES, PROBABILITY_MIN), 1.0))
         proven = np.minimum(count * (1.0 / PROVEN), 1.0)
-        own = np.maximum(exponents - math.log(novelty.N_SCALES), 0.0)
+        own = exponents + OWN_BONUS
         single += proven * (np.minimum(own, single) - single)
         larger: Floats = np.maximum(single, smoothed)
         return larger
@@ -383,6 +401,7 @@ class FeatureModel:
         self.week.learn(judged.week, judged.selection, believed, weight)
         self.novelty.learn(judged.news, judged.x, judged.time_seconds, away=away, count=count)
         self._learn_families(judged, found)
+        self.stillness.learn(judged.selection, judged.y, judged.still)
         if found is not None and found.slots.size:
             self.novelty.remember(found.strength(), found.slots)
         count += 1.0
@@ -396,6 +415,7 @@ class FeatureModel:
         self.week.forget(slots)
         self.novelty.forget(slots)
         self.families.forget(slots)
+        self.stillness.forget(slots)
 
     def state(self, n_slots: int) -> Arrays:
         """Return copies of all arrays, trimmed to the slots in use."""
@@ -406,6 +426,7 @@ class FeatureModel:
             **self.week.state(n_slots),
             **self.novelty.state(n_slots),
             **self.families.state(n_slots),
+            **self.stillness.state(n_slots),
         }
 
     def load(self, arrays: Arrays) -> None:
@@ -417,6 +438,7 @@ class FeatureModel:
         self.week.load(arrays)
         self.novelty.load(arrays)
         self.families.load(arrays)
+        self.stillness.load(arrays)
 
 
 def _limit(residuals: Floats, scale: Floats, count: Floats) -> Floats:
