@@ -38,8 +38,8 @@ families gave, 0 where nobody asked."""
 N_WAITING: Final = 4
 
 STUDENT, HEAVY = 0, 1
+LOG_NORMAL_OF_RATIOS, LOG_NORMAL_OF_RESIDUALS, GAMMA_OF_RATIOS, GAMMA_OF_RESIDUALS = range(2, 6)
 SKEWED: Final = slice(2, 6)
-"""Log-normal with ratios of either kind, then gamma."""
 COUNTS, N_FAMILIES = 6, 7
 """Rows: logs of the weights of the families, 0 for the largest."""
 MOMENTS: Final = slice(N_FAMILIES, N_FAMILIES + 2 * skewed.N_MOMENTS)
@@ -342,8 +342,8 @@ class Families:
         log_normal, gamma = skewed.log_densities(moments, log_ratios)
         # The density of values is that of ratios over the level.
         change = log_ratios + np.log(np.maximum(np.abs(levels), 1e-300))
-        found[2:4] = np.where(is_ratio, log_normal - change, IMPOSSIBLE)
-        found[4:6] = np.where(is_ratio, gamma - change, IMPOSSIBLE)
+        found[LOG_NORMAL_OF_RATIOS:GAMMA_OF_RATIOS] = np.where(is_ratio, log_normal - change, IMPOSSIBLE)
+        found[GAMMA_OF_RATIOS:COUNTS] = np.where(is_ratio, gamma - change, IMPOSSIBLE)
         found[COUNTS] = IMPOSSIBLE
         is_counted = rows[BROKEN] == 0.0
         if self._is_count or is_counted.any():
@@ -361,7 +361,7 @@ class Families:
         best = np.maximum.reduce(logs, axis=0)
         relative = np.maximum(logs - best, -30.0)
         shares = np.exp(relative)
-        mixed = weights[0] * shares[0]
+        mixed: Floats = weights[0] * shares[0]
         for weight, share in zip(weights[1:], shares[1:], strict=True):
             mixed += weight * share
         mixed /= total

@@ -36,10 +36,12 @@ N_ROWS: Final = SPREAD.stop + 2
 """Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; forecast; spread;
 most unusual exponent so far and its time, which belong to ``scoring.py``."""
 
-PROVEN = 2000.0
-OWN_BONUS = 0.0
 BYTES_PER_SERIES: Final = (
-    8 * N_ROWS + 2 * 4 * (DAY.cells + WEEK.cells) + novelty.BYTES_PER_SERIES + families.BYTES_PER_SERIES + stillness.BYTES_PER_SERIES
+    8 * N_ROWS
+    + 2 * 4 * (DAY.cells + WEEK.cells)
+    + novelty.BYTES_PER_SERIES
+    + families.BYTES_PER_SERIES
+    + stillness.BYTES_PER_SERIES
 )
 
 
@@ -200,7 +202,9 @@ class FeatureModel:
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
         news = self.novelty.judge(selection, y, residual, z)
         still = self.stillness.judge(selection, y)
-        return Judgement(selection, time_seconds, rows, x, y, mixed, residual, scale, z, expected, day, week, news, still)
+        return Judgement(
+            selection, time_seconds, rows, x, y, mixed, residual, scale, z, expected, day, week, news, still
+        )
 
     def candidates(self, judged: Judgement, *, grows_on: bool = False) -> Candidates:
         """Pick the unusual values and calculate their exact probabilities.
@@ -367,9 +371,10 @@ class FeatureModel:
                 self._hold_to_counts(chances[place], of_counts, mean, scale * np.sqrt(n_buckets), side)
         # Neighbouring scales share little of their tails: the best of four.
         single, smoothed = -np.log(np.minimum(np.maximum(chances * novelty.N_SCALES, PROBABILITY_MIN), 1.0))
-        proven = np.minimum(count * (1.0 / PROVEN), 1.0)
-        own = exponents + OWN_BONUS
-        single += proven * (np.minimum(own, single) - single)
+        selection = judged.selection
+        slots = at + selection.start if isinstance(selection, slice) else selection[at]
+        proven = self.novelty.proven(slots, count, judged.time_seconds)
+        single += proven * (np.minimum(exponents, single) - single)
         larger: Floats = np.maximum(single, smoothed)
         return larger
 

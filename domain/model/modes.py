@@ -153,7 +153,7 @@ def are_misplaced(rows: Floats, low: Floats, high: Floats) -> Bools:
     """Tell where modes without evidence are to be set anew: the range grew, or one of them has no values."""
     total, smaller = rows[N_LOWER] + rows[N_UPPER], np.minimum(rows[N_LOWER], rows[N_UPPER])
     distance = rows[UPPER] - rows[LOWER]
-    is_lost = (rows[BLOCKS] >= 10.0) & ((smaller < SHARE_MIN * total) | (rows[EVIDENCE] < 0.0))
+    is_lost: Bools = (rows[BLOCKS] >= 10.0) & ((smaller < SHARE_MIN * total) | (rows[EVIDENCE] < 0.0))
     is_lost |= high - low > 2.0 * np.abs(distance)
     is_lost &= rows[TRUST] < 0.5
     is_lost |= rows[BLOCKS] == 0.0

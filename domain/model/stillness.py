@@ -14,8 +14,8 @@ import numpy as np
 from domain.model.arrays import Arrays, Bools, Floats, Ints, Selection, capacity_for, grown
 
 LAST, SIZE, RUN, STILL, STEPS = range(5)
-"""Rows: latest value; mean size of its steps that were not still, large ones cut; minus the log of the probability of the present run, 0 without one; steps after a still one that
-were still too, and all of these, fading."""
+"""Rows: latest value; mean size of its steps that were not still, large ones cut; minus the log of the probability of
+the present run, 0 without one; steps after a still one that were still too, and all of these, fading."""
 N_ROWS: Final = 5
 BYTES_PER_SERIES: Final = 8 * N_ROWS
 
