@@ -280,6 +280,8 @@ class DetectorModel:
             return Findings(detector_index, index, found, _NONE, _NONE, accumulator)
         at = found.slots if peak_slots is None else peak_slots
         exponents = calibration.calibrate(found.exponents)
+        if found.still_exponents is not None:  # their chances are of runs already: no calibration of single values
+            np.maximum(exponents, found.still_exponents, out=exponents)
         earlier = faded(peaks[0, at], middle - peaks[1, at])
         scores = share * np.minimum(severity(exponents), ceiling(exponents, earlier))
         np.maximum(scores, novelty.score(found.strength() * found.is_news), out=scores)

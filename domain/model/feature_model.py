@@ -233,7 +233,7 @@ class FeatureModel:
         selection = judged.selection
         slots = at + selection.start if isinstance(selection, slice) else selection[at]
         of_families, probability = self._probabilities(judged, at, slots, side)
-        still_exponents = np.zeros(at.size)
+        exponents, still_exponents = -np.log(probability), np.zeros(at.size)
         if still is not None:
             still_exponents += still[at] * (still[at] >= stillness.SEEN_FROM)
             np.minimum(probability, np.exp(-still_exponents), out=probability)
@@ -243,7 +243,7 @@ class FeatureModel:
             actual=judged.x[at],
             typical=judged.mixed[at] + judged.rows[ORIGIN][at],
             n_judged=n_judged,
-            exponents=-np.log(probability),
+            exponents=exponents,
             surprise=np.zeros(at.size),
             noise_exponents=np.zeros(at.size),
             is_news=np.zeros(at.size),
