@@ -2,7 +2,7 @@
 
 Judging and learning are apart: ``judge`` reads only, so that results of a bucket in progress leave no trace, and
 ``learn`` takes what ``judge`` found out. Everything is per series; no other series has a say in a probability.
-The parts are ``forecast.py`` (what is expected), ``seasons.py``, ``spread.py`` and ``probability.py``.
+The parts are ``expectation.py`` (what is expected), ``spread.py``, ``probability.py`` and ``novelty.py``.
 """
 
 import math
@@ -12,8 +12,9 @@ from typing import Final
 import numpy as np
 
 from domain.config.functions import Side
-from domain.model import forecast, novelty, spread
+from domain.model import expectation, forecast, novelty, spread
 from domain.model.arrays import Arrays, Floats, Ints, Selection, capacity_for, grown
+from domain.model.expectation import Expectation, Expectations
 from domain.model.functions import Feature
 from domain.model.probability import (
     COUNT_MIN,
@@ -27,17 +28,17 @@ from domain.model.probability import (
     student_tail,
     tail_dof,
 )
-from domain.model.seasons import DAY, WEEK, Outlook, Profile
 
 COUNT, TIME, ORIGIN = range(3)
-FORECAST: Final = slice(3, 3 + forecast.N_ROWS)
-SPREAD: Final = slice(FORECAST.stop, FORECAST.stop + spread.N_ROWS)
+EXPECTATION: Final = slice(3, 3 + expectation.N_ROWS)
+SPREAD: Final = slice(EXPECTATION.stop, EXPECTATION.stop + spread.N_ROWS)
 PEAK, PEAK_TIME = SPREAD.stop, SPREAD.stop + 1
 N_ROWS: Final = SPREAD.stop + 2
-"""Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; forecast; spread;
+"""Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; expectation; spread;
 most unusual exponent so far and its time, which belong to ``scoring.py``."""
 
-BYTES_PER_SERIES: Final = 8 * N_ROWS + 2 * 4 * (DAY.cells + WEEK.cells) + novelty.BYTES_PER_SERIES
+_N_LEVEL_MEMORIES: Final = forecast.ERROR_MEMORY
+BYTES_PER_SERIES: Final = 8 * (N_ROWS - expectation.N_ROWS) + expectation.BYTES_PER_SERIES + novelty.BYTES_PER_SERIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +53,12 @@ class Judgement:
         A copy of their state.
     x, y, residual, scale, z : ndarray of shape (m,)
         Values; the same relative to their origin; distance to the expected ones; usual distance; their ratio.
-    expected : ndarray of shape (forecast.N_PREDICTORS, m)
-    day, week : Outlook
-        The seasons at the time.
+    steady_scale : ndarray of shape (m,)
+        The scale without the season of the spread: what the squares kept in the state are relative to.
     mixed : ndarray of shape (m,)
         The expected value, relative to the origin.
+    expectation : Expectation
+        Of what it is made.
     news : novelty.News
         How far each series went beyond what it showed before.
     """
@@ -69,10 +71,9 @@ class Judgement:
     mixed: Floats
     residual: Floats
     scale: Floats
+    steady_scale: Floats
     z: Floats
-    expected: Floats
-    day: Outlook
-    week: Outlook
+    expectation: Expectation
     news: novelty.News
 
 
@@ -132,26 +133,24 @@ class FeatureModel:
     Attributes
     ----------
     rows : ndarray of shape (N_ROWS, capacity), dtype=float64
-    day, week : Profile
+    expectations : Expectations
     """
 
     def __init__(self, feature: Feature, side: Side, bucket_span_seconds: int) -> None:
         self.feature = feature
         self.side: Side = side if side != "both" else feature.side
         self.rows: Floats = np.zeros((N_ROWS, capacity_for(0)))
-        self.day = Profile(DAY, bucket_span_seconds)
-        self.week = Profile(WEEK, bucket_span_seconds)
+        self.expectations = Expectations(bucket_span_seconds)
         self.novelty = novelty.Novelty(bucket_span_seconds)
         levels = forecast.time_constants(bucket_span_seconds)
         self._memories = np.concatenate([levels, [[spread.short_memory_seconds(bucket_span_seconds)]]])
-        self._long_memory_buckets = float(levels[3, 0]) / bucket_span_seconds
+        self._long_memory_buckets = float(levels[forecast.ERROR_MEMORY, 0]) / bucket_span_seconds
 
     def reserve(self, n_slots: int) -> None:
         """Make room for ``n_slots`` series."""
         if n_slots > self.rows.shape[1]:
             self.rows = grown(self.rows, capacity_for(n_slots))
-            self.day.reserve(n_slots)
-            self.week.reserve(n_slots)
+            self.expectations.reserve(n_slots)
             self.novelty.reserve(n_slots)
 
     def judge(self, selection: Selection, x: Floats, time_seconds: float) -> Judgement:
@@ -171,19 +170,19 @@ class FeatureModel:
         np.copyto(rows[ORIGIN], x, where=count == 0.0)
         origin = rows[ORIGIN]
         y = x - origin
-        slow = rows[FORECAST][forecast.SLOW]
-        day = self.day.read(time_seconds, selection, slow)
-        week = self.week.read(time_seconds, selection, slow)
-        scale = spread.scale_of(rows[SPREAD], count, origin + slow, self.feature.is_count)
-        expected = forecast.predict(rows[FORECAST], day.value, week.value)
-        mixed = forecast.mix(rows[FORECAST], expected, scale)
-        if self.feature.is_non_negative:
-            np.maximum(mixed, -origin, out=mixed)
-        residual = y - mixed
+        own = rows[EXPECTATION]
+        outlook = self.expectations.read(own, selection, time_seconds)
+        steady = spread.scale_of(rows[SPREAD], count, origin + outlook.level, self.feature.is_count)
+        scale = steady if outlook.root is None else steady * outlook.root
+        value_min = -origin if self.feature.is_non_negative else None
+        expected = self.expectations.judge(own, outlook, y, scale, value_min)
+        residual = expected.residual
         z = residual / scale
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
         news = self.novelty.judge(selection, y, residual, z)
-        return Judgement(selection, time_seconds, rows, x, y, mixed, residual, scale, z, expected, day, week, news)
+        return Judgement(
+            selection, time_seconds, rows, x, y, expected.mixed, residual, scale, steady, z, expected, news
+        )
 
     def candidates(self, judged: Judgement, *, grows_on: bool = False) -> Candidates:
         """Pick the unusual values and calculate their exact probabilities.
@@ -224,14 +223,14 @@ class FeatureModel:
 
     def _probabilities(self, judged: Judgement, at: Ints, side: Side) -> Floats:
         """Return the probabilities of values at least as far from what was expected."""
-        rows, scale = judged.rows[:, at], judged.scale[at]
+        rows, scale = judged.rows[:, at], judged.steady_scale[at]
         count, residuals = rows[COUNT], rows[SPREAD]
         n_effective = np.minimum(count, self._long_memory_buckets)
         dof = tail_dof(residuals[spread.SQUARE], residuals[spread.ABSOLUTE], scale, n_effective)
         away = signed(judged.z, side)[at] / spread.leaning(residuals, judged.z[at])
         probability = student_tail(away, dof, count, side)
         np.maximum(probability, _limit(residuals, scale, count), out=probability)
-        self._hold_to_counts(probability, judged.x[at], judged.mixed[at] + rows[ORIGIN], scale, side)
+        self._hold_to_counts(probability, judged.x[at], judged.mixed[at] + rows[ORIGIN], judged.scale[at], side)
         return np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
 
     def _add_news(self, judged: Judgement, found: Candidates, new: Ints, at: Ints, side: Side) -> None:
@@ -263,7 +262,7 @@ class FeatureModel:
         far, scale = judged.news.far(side)[at], judged.scale[at]
         count, origin = judged.rows[COUNT][at], judged.rows[ORIGIN][at]
         chance = student_tail(far, np.full(at.size, TAIL_DOF_MAX), count, side)
-        np.maximum(chance, _limit(judged.rows[SPREAD][:, at], scale, count), out=chance)
+        np.maximum(chance, _limit(judged.rows[SPREAD][:, at], judged.steady_scale[at], count), out=chance)
         if self.feature.is_count:
             noise_z = judged.news.noise_z[:, at]
             which = (np.abs(noise_z) if side == "both" else signed(noise_z, side)).argmax(axis=0)
@@ -282,25 +281,26 @@ class FeatureModel:
         away = np.maximum(judged.time_seconds - rows[TIME], 0.0)  # a new series has time 0; data may be older
         gains = -np.expm1(-away / self._memories)
         # The first values make plain means, until the memory is full. There is one residual less than values.
-        np.maximum(gains[:3], 1.0 / (count + 1.0), out=gains[:3])
-        np.maximum(gains[3:], 1.0 / np.maximum(count, 1.0), out=gains[3:])
-        weight, shift = spread.belief(rows[SPREAD], judged.z, count)
-        believed = judged.mixed + judged.residual * weight
-        fade = np.minimum(away * (1.0 / spread.RANGE_MEMORY_SECONDS), 1.0)
-        widest = judged.scale * (spread.WINSOR + 20.0 * shift + 40.0 / np.maximum(count, 1.0))
-        slow = rows[FORECAST][forecast.SLOW]
-        spread.learn(rows[SPREAD], judged.residual, widest, value=believed, slow=slow, gains=gains[3:], fade=fade)
-        error_max = judged.scale * forecast.ERROR_CLIP
-        forecast.learn(
-            rows[FORECAST],
-            judged.expected,
-            (judged.day.value, judged.week.value),
-            value=believed,
-            error_max=error_max,
+        np.maximum(gains[:_N_LEVEL_MEMORIES], 1.0 / (count + 1.0), out=gains[:_N_LEVEL_MEMORIES])
+        np.maximum(gains[_N_LEVEL_MEMORIES:], 1.0 / np.maximum(count, 1.0), out=gains[_N_LEVEL_MEMORIES:])
+        slow = judged.expectation.outlook.level
+        believed, shift = self.expectations.learn(
+            rows[EXPECTATION],
+            judged.expectation,
+            judged.selection,
+            judged.z,
+            scale=judged.scale,
             gains=gains,
+            spread_gain=gains[forecast.ERROR_MEMORY],
+            count=count,
+            time_seconds=judged.time_seconds,
         )
-        self.day.learn(judged.day, judged.selection, believed, weight)
-        self.week.learn(judged.week, judged.selection, believed, weight)
+        fade = np.minimum(away * (1.0 / spread.RANGE_MEMORY_SECONDS), 1.0)
+        root = judged.expectation.outlook.root
+        residual = judged.residual if root is None else judged.residual / root
+        widest = judged.steady_scale * (spread.WINSOR + 20.0 * shift + 40.0 / np.maximum(count, 1.0))
+        squares = gains[forecast.ERROR_MEMORY :]
+        spread.learn(rows[SPREAD], residual, widest, value=believed, slow=slow, gains=squares, fade=fade)
         self.novelty.learn(judged.news, judged.x, judged.time_seconds, away=away, count=count)
         if found is not None and found.slots.size:
             self.novelty.remember(found.strength(), found.slots)
@@ -311,8 +311,7 @@ class FeatureModel:
     def forget(self, slots: Ints) -> None:
         """Clear slots."""
         self.rows[:, slots] = 0.0
-        self.day.forget(slots)
-        self.week.forget(slots)
+        self.expectations.forget(slots)
         self.novelty.forget(slots)
 
     def state(self, n_slots: int) -> Arrays:
@@ -320,8 +319,7 @@ class FeatureModel:
         self.reserve(n_slots)
         return {
             "rows": self.rows[:, :n_slots].copy(),
-            **self.day.state(n_slots),
-            **self.week.state(n_slots),
+            **self.expectations.state(n_slots),
             **self.novelty.state(n_slots),
         }
 
@@ -330,8 +328,7 @@ class FeatureModel:
         rows = arrays["rows"]
         self.reserve(rows.shape[1])
         self.rows[:, : rows.shape[1]] = rows
-        self.day.load(arrays)
-        self.week.load(arrays)
+        self.expectations.load(arrays)
         self.novelty.load(arrays)
 
 

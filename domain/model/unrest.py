@@ -1,0 +1,93 @@
+"""Unrest: hours of the day at which a series scatters more or less than at others.
+
+The mean square of the residuals by hour, relative to that of all hours (``seasons.UNREST``), scales the spread. It is
+applied as far as it has proved itself: a running log likelihood ratio compares normal residuals of the hour's spread
+with those of one spread for all hours, each value judged before it is learnt (prequential: Dawid, 1984).
+"""
+
+from typing import Final
+
+import numpy as np
+
+from domain.model.arrays import Floats
+
+OVERALL, EVIDENCE = range(2)
+"""Rows: mean square of residuals at all hours, over days; log likelihood ratio, fading over a week."""
+N_ROWS: Final = 2
+
+RATIO_MIN: Final = 0.05
+"""Smallest mean square of an hour, in parts of that of all hours. Chosen: a night is at most 4.5 times quieter than the
+whole day; what is quieter still is a constant of its own kind."""
+SQUARE_MAX: Final = 9.0
+"""A square counts for at most so many mean squares of its hour. Chosen: one incident must not make an hour restless."""
+EVIDENCE_MEMORY_SECONDS: Final = 7 * 86_400.0
+EVIDENCE_FULL, EVIDENCE_MIN, EVIDENCE_MAX = 6.0, -6.0, 30.0
+"""Log likelihood ratio from which the hours' spreads are applied in full (400 to 1), and its bounds. Chosen: what has
+changed is noticed within days."""
+STEP_MAX: Final = 3.0
+"""Evidence of one value counts for at most this. Chosen: about that of a value 2.5 spreads off."""
+SQUARE_MIN: Final = 1e-200
+
+
+def evidence_keep(bucket_span_seconds: int) -> float:
+    """Return what is left of the evidence after a bucket."""
+    return float(np.exp(-bucket_span_seconds / max(EVIDENCE_MEMORY_SECONDS, 100.0 * bucket_span_seconds)))
+
+
+def root(rows: Floats, ratio: Floats) -> Floats | None:
+    """Return the factor of the spread at this hour; None where no series has any proved.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (N_ROWS, m)
+    ratio : ndarray of shape (m,)
+        Mean square of the hour, relative to all hours'; bounded here, in place.
+    """
+    np.maximum(ratio, RATIO_MIN, out=ratio)
+    evidence = rows[EVIDENCE]
+    if not (evidence > 0.0).any():
+        return None
+    trust = evidence * (0.5 / EVIDENCE_FULL)
+    np.maximum(trust, 0.0, out=trust)
+    np.minimum(trust, 0.5, out=trust)
+    trust *= np.log(ratio)
+    found: Floats = np.exp(trust, out=trust)
+    return found
+
+
+def learn(rows: Floats, ratio: Floats, residual: Floats, gain: Floats, keep: float) -> Floats:
+    """Take a residual in; return its square relative to all hours' mean square, for the table of hours.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (N_ROWS, m)
+        Changed in place.
+    ratio : ndarray of shape (m,)
+        As bounded by ``root``.
+    residual : ndarray of shape (m,)
+    gain : ndarray of shape (m,)
+        Of the long spread.
+    keep : float
+        From ``evidence_keep``.
+    """
+    overall = rows[OVERALL]
+    square = residual * residual
+    relative = square / np.maximum(overall, SQUARE_MIN)
+    np.minimum(relative, SQUARE_MAX * ratio, out=relative)
+    # Of two normal densities: -1/2 ln q - 1/2 (u / q - u).
+    step = relative - relative / ratio
+    step -= np.log(ratio)
+    step *= 0.5
+    np.maximum(step, -STEP_MAX, out=step)
+    np.minimum(step, STEP_MAX, out=step)
+    evidence = rows[EVIDENCE]
+    evidence *= keep
+    evidence += step
+    np.maximum(evidence, EVIDENCE_MIN, out=evidence)
+    np.minimum(evidence, EVIDENCE_MAX, out=evidence)
+    is_first = overall == 0.0
+    np.minimum(square, SQUARE_MAX * ratio * overall, out=square, where=~is_first)
+    square -= overall
+    square *= gain
+    overall += square
+    return relative
