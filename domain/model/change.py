@@ -68,25 +68,25 @@ def belief(rows: Floats, z: Floats, residual: Floats, count: Floats, count_min: 
     ratio = np.abs(z)
     ratio *= 1.0 / OUTLIER_Z
     is_far = ratio > 1.0
-    lean = np.copysign(is_far, z)
-    lean -= rows[LEAN]
-    lean *= GAIN
-    rows[LEAN] += lean
-    run = is_far * residual
-    run -= rows[RUN]
-    run *= GAIN
-    rows[RUN] += run
+    latest = np.empty((2, z.size))
+    np.copysign(is_far, z, out=latest[0])
+    np.multiply(residual, is_far, out=latest[1])
+    shares = rows[LEAN : RUN + 1]
+    latest -= shares
+    latest *= GAIN
+    shares += latest
     ratio *= ratio
     ratio *= ratio
     ratio *= ratio
     ratio += 1.0
-    weight = 1.0 / ratio
-    shift = np.abs(rows[LEAN])
-    shift *= 2.0
-    shift -= 1.0
-    np.maximum(shift, 0.0, out=shift)
+    weight = np.reciprocal(ratio, out=ratio)
     # A young series knows little; what it thinks far is not.
-    np.maximum(weight, YOUNG_VALUES / (YOUNG_VALUES + count), out=weight)
+    youth = count + YOUNG_VALUES
+    np.maximum(weight, np.divide(YOUNG_VALUES, youth, out=youth), out=weight)
+    shift = np.abs(shares[0])
+    shift -= 0.5
+    np.maximum(shift, 0.0, out=shift)
+    shift += shift
     np.maximum(weight, shift, out=weight, where=count < count_min)
     return weight, shift
 

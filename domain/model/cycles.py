@@ -26,6 +26,9 @@ STRETCH_SECONDS: Final = 21 * 86_400.0
 CHECKS: Final = np.array([24, 32, 42, 56, 75, 100, 133, 170, 213, periods.N_CELLS])
 """Cells at which a stretch is looked at: every third more, so that a period is seen by its fourth repeat. What lies in the
 first half of joined cells was looked at before they were joined."""
+MISSING: Final = np.finfo(np.float32).max
+"""Stands for a cell without values; far above ``VALUE_MAX``."""
+HALF: Final = np.float32(0.5)
 TABLE_CELLS: Final = 48
 MEAN, VISITS = 0, 1
 FORGETTING: Final = 0.15
@@ -93,7 +96,7 @@ class Cycles:
     ----------
     rows : ndarray of shape (N_ROWS, capacity), dtype=float64
     stretch : ndarray of shape (256, capacity), dtype=float32
-        Means of the filled cells; NaN: missing.
+        Means of the filled cells, or ``MISSING``.
     table : ndarray of shape (2, TABLE_CELLS, capacity), dtype=float32
         Mean and visits.
     """
@@ -213,7 +216,7 @@ class Cycles:
         stop = np.minimum(now, periods.N_CELLS)
         gaps = (known & (open_cell + 1 < stop)).nonzero()[0]
         for k in gaps.tolist():  # rare: a series was silent for longer than a cell
-            self.stretch[open_cell[k] + 1 : stop[k], slots[k]] = np.nan
+            self.stretch[open_cell[k] + 1 : stop[k], slots[k]] = MISSING
 
     def _widen(self, slots: Ints, rows: Floats, now: Ints, start: float, is_new: Bools) -> None:
         """Join pairs of cells of the stretches that are full; begin new ones where cells are wide enough."""
@@ -223,10 +226,10 @@ class Cycles:
             at = (full & (rows[WIDTH] < self._width_max)).nonzero()[0]
             if at.size:
                 first, second = self.stretch[0::2, slots[at]], self.stretch[1::2, slots[at]]
-                mean = (first + second) * np.float32(0.5)
-                mean = np.where(np.isnan(first), second, np.where(np.isnan(second), first, mean))
+                mean = first * HALF + second * HALF
+                mean = np.where(first == MISSING, second, np.where(second == MISSING, first, mean))
                 self.stretch[: periods.N_CELLS // 2, slots[at]] = mean
-                self.stretch[periods.N_CELLS // 2 :, slots[at]] = np.nan
+                self.stretch[periods.N_CELLS // 2 :, slots[at]] = 0.0
                 rows[WIDTH, at] *= 2.0
             is_new = is_new | (full & ~np.isin(np.arange(full.size), at))
             cell = np.where(is_new, 0, cell // 2)
@@ -249,7 +252,7 @@ class Cycles:
         if at.size == 0:
             return None
         x = self.stretch[:, slots[at]].T.astype(np.float64)
-        x[np.arange(periods.N_CELLS) >= filled[at, None]] = np.nan
+        x[(np.arange(periods.N_CELLS) >= filled[at, None]) | (x == MISSING)] = np.nan
         found = periods.find(periods.Stretch(x, filled[at], rows[WIDTH, at], rows[BEGAN, at]))
         least = np.minimum.reduce(np.delete(errors[:, at], own, axis=0), axis=0)
         before = rows[SECONDS, at]

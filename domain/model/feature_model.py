@@ -179,7 +179,9 @@ class FeatureModel:
         residual = expected.residual
         z = residual / scale
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
-        news = self.novelty.judge(selection, y, residual, z)
+        # Records are of all hours, and so is the spread that they are measured by.
+        steady_z = z if outlook.root is None else z * outlook.root
+        news = self.novelty.judge(selection, y, residual, steady_z)
         return Judgement(
             selection, time_seconds, rows, x, y, expected.mixed, residual, scale, steady, z, expected, news
         )

@@ -109,7 +109,7 @@ class Seasons:
             What takes the place of cells not visited yet.
         """
         index, share = cells_at(time_seconds)
-        shares = np.array([1.0 - share, share])[:, None, None]
+        shares = np.array([[[1.0 - share]], [[share]]])
         if isinstance(selection, slice):
             cells = self.table.take(index, axis=1)[:, :, selection].astype(np.float64)
         else:
@@ -178,14 +178,15 @@ def cells_at(time_seconds: float) -> tuple[NDArray[np.int64], float]:
     >>> index.tolist(), share
     ([1, 97, 193, 241, 2, 98, 194, 242], 0.25)
     """
-    position = time_seconds / HOUR_SECONDS - 0.5
+    position = (time_seconds - MONDAY_SECONDS) / HOUR_SECONDS - 0.5
     whole = int(position // 1.0)
-    return np.array(_cells_of(whole) + _cells_of(whole + 1)), position - whole
+    return _CELLS[whole % 168], position - whole
 
 
-def _cells_of(hour: int) -> list[int]:
-    """Return the cells of an hour since the epoch."""
-    of_week = (hour - MONDAY_SECONDS // HOUR_SECONDS) % 168
-    of_day = of_week % 24
-    is_off = of_week // 24 in WEEKEND
+def _cells_of(of_week: int) -> list[int]:
+    """Return the cells of an hour of the week."""
+    of_day, is_off = of_week % 24, of_week // 24 in WEEKEND
     return [STARTS[DAY] + of_day, STARTS[WEEK] + of_week, STARTS[WORKDAY] + of_day + 24 * is_off, STARTS[UNREST] + of_day]
+
+
+_CELLS: Final = np.array([_cells_of(hour) + _cells_of((hour + 1) % 168) for hour in range(168)])

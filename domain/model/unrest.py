@@ -21,9 +21,10 @@ whole day; what is quieter still is a constant of its own kind."""
 SQUARE_MAX: Final = 9.0
 """A square counts for at most so many mean squares of its hour. Chosen: one incident must not make an hour restless."""
 EVIDENCE_MEMORY_SECONDS: Final = 7 * 86_400.0
-EVIDENCE_FULL, EVIDENCE_MIN, EVIDENCE_MAX = 6.0, -6.0, 30.0
-"""Log likelihood ratio from which the hours' spreads are applied in full (400 to 1), and its bounds. Chosen: what has
-changed is noticed within days."""
+EVIDENCE_FROM, EVIDENCE_FULL, EVIDENCE_MIN, EVIDENCE_MAX = 10.0, 20.0, -6.0, 60.0
+"""Log likelihood ratios from which the hours' spreads are applied, and applied in full; its bounds. Chosen: restless
+spells that come at any hour feign up to 10 (they make the hour restless that they last in); what has changed is noticed
+within days."""
 STEP_MAX: Final = 3.0
 """Evidence of one value counts for at most this. Chosen: about that of a value 2.5 spreads off."""
 SQUARE_MIN: Final = 1e-200
@@ -44,11 +45,11 @@ def root(rows: Floats, ratio: Floats) -> Floats | None:
         Mean square of the hour, relative to all hours'; bounded here, in place.
     """
     np.maximum(ratio, RATIO_MIN, out=ratio)
-    evidence = rows[EVIDENCE]
-    if not (evidence > 0.0).any():
-        return None
-    trust = evidence * (0.5 / EVIDENCE_FULL)
+    trust = rows[EVIDENCE] - EVIDENCE_FROM
+    trust *= 0.5 / (EVIDENCE_FULL - EVIDENCE_FROM)
     np.maximum(trust, 0.0, out=trust)
+    if not trust.any():
+        return None
     np.minimum(trust, 0.5, out=trust)
     trust *= np.log(ratio)
     found: Floats = np.exp(trust, out=trust)
@@ -70,24 +71,23 @@ def learn(rows: Floats, ratio: Floats, residual: Floats, gain: Floats, keep: flo
     keep : float
         From ``evidence_keep``.
     """
-    overall = rows[OVERALL]
-    square = residual * residual
-    relative = square / np.maximum(overall, SQUARE_MIN)
-    np.minimum(relative, SQUARE_MAX * ratio, out=relative)
+    overall, evidence = rows[OVERALL], rows[EVIDENCE]
+    relative = residual * residual
+    np.copyto(overall, relative, where=overall == 0.0)
+    relative /= np.maximum(overall, SQUARE_MIN)
+    np.minimum(relative, ratio * SQUARE_MAX, out=relative)
     # Of two normal densities: -1/2 ln q - 1/2 (u / q - u).
-    step = relative - relative / ratio
-    step -= np.log(ratio)
+    step = relative / ratio
+    step += np.log(ratio)
+    np.subtract(relative, step, out=step)
     step *= 0.5
-    np.maximum(step, -STEP_MAX, out=step)
     np.minimum(step, STEP_MAX, out=step)
-    evidence = rows[EVIDENCE]
     evidence *= keep
     evidence += step
     np.maximum(evidence, EVIDENCE_MIN, out=evidence)
     np.minimum(evidence, EVIDENCE_MAX, out=evidence)
-    is_first = overall == 0.0
-    np.minimum(square, SQUARE_MAX * ratio * overall, out=square, where=~is_first)
-    square -= overall
-    square *= gain
-    overall += square
+    growth = relative - 1.0
+    growth *= gain
+    growth += 1.0
+    overall *= growth
     return relative
