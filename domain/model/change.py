@@ -12,12 +12,12 @@ from typing import Final
 
 import numpy as np
 
-from domain.model.arrays import Floats
+from domain.model.arrays import Bools, Floats
 
 SHIFT, TRIAL, BEGAN, LEAN, RUN, BACK, VOTES = range(7)
-"""Rows: sum of all shifts accepted; the one on trial, 0: none; when it began; share of outliers among the latest values,
-negative for low ones; mean residual of these; share of the latest values nearer to the old level; how many more values
-since the trial began lay nearer to the new level than to the old one."""
+"""Rows: sum of all shifts accepted; the one on trial, 0: none; when it began; share of outliers among the latest
+values, negative for low ones; mean residual of these; share of the latest values nearer to the old level; how many
+more values since the trial began lay nearer to the new level than to the old one."""
 N_ROWS: Final = 7
 
 OUTLIER_Z: Final = 3.5
@@ -99,12 +99,12 @@ class Nearer:
     ----------
     shift : ndarray of shape (m,)
         The shift on trial where it is nearer, else 0.
-    is_back : ndarray of shape (m,)
+    is_back : ndarray of shape (m,), dtype=bool
         Whether the old level is nearer, though there is a new one on trial.
     """
 
     shift: Floats
-    is_back: Floats
+    is_back: Bools
 
 
 def nearer(rows: Floats, residual: Floats, share: Floats) -> Nearer | None:
@@ -126,7 +126,7 @@ def nearer(rows: Floats, residual: Floats, share: Floats) -> Nearer | None:
 
 
 def follow(
-    rows: Floats, chosen: Nearer | None, scale: Floats, count: Floats, count_min: float, time_seconds: float
+    rows: Floats, chosen: Nearer | None, scale: Floats, *, count: Floats, count_min: float, time_seconds: float
 ) -> Floats | None:
     """Begin, end or accept trials.
 
@@ -167,7 +167,7 @@ def _conclude(rows: Floats, chosen: Nearer, time_seconds: float) -> Floats | Non
     return moved if lasted.any() else None
 
 
-def _begin(rows: Floats, begins: Floats, chosen: Nearer | None, scale: Floats, time_seconds: float) -> None:
+def _begin(rows: Floats, begins: Bools, chosen: Nearer | None, scale: Floats, time_seconds: float) -> None:
     """Put the mean distance of the latest outliers on trial, on top of a shift that they were judged by."""
     mean = rows[RUN] / np.maximum(np.abs(rows[LEAN]), SURE)
     if chosen is not None:

@@ -2,8 +2,9 @@
 
 Each series has a stretch of cell means, from its first bucket on. Cells are as wide as a bucket until there are 256 of
 them, then pairs are joined and the width doubles, so that short periods are looked for first and long ones when there
-is enough to see them by; after three weeks a new stretch begins. ``periods.py`` looks at a stretch whenever it has grown
-by a third. What it finds becomes a table of the period, which is dropped once it predicts no better than anything else.
+is enough to see them by; after three weeks a new stretch begins. ``periods.py`` looks at a stretch whenever it has
+grown by a third. What it finds becomes a table of the period, which is dropped once it predicts no better than anything
+else.
 """
 
 from dataclasses import dataclass
@@ -16,16 +17,16 @@ from domain.model import periods
 from domain.model.arrays import Arrays, Bools, Floats, Ints, Selection, Singles, capacity_for, grown
 
 BEGAN, WIDTH, CELL_END, SUM, COUNT, SECONDS, ANCHOR, N_CELLS, SINCE, IS_OVER_DAY = range(10)
-"""Rows: start of the stretch, its cells' width (0: none began yet) and the end of the open cell, seconds; sum and number of
-values of the open cell; the period, 0: none; a time at which it begins; cells of its table; when it was found; whether it
-comes on top of the daily season."""
+"""Rows: start of the stretch, its cells' width (0: none began yet) and the end of the open cell, seconds; sum and
+number of values of the open cell; the period, 0: none; a time at which it begins; cells of its table; when it was
+found; whether it comes on top of the daily season."""
 N_ROWS: Final = 10
 
 STRETCH_SECONDS: Final = 21 * 86_400.0
 """Least length of a stretch before a new one begins. Chosen: three weeks hold three repeats of a week."""
 CHECKS: Final = np.array([24, 32, 42, 56, 75, 100, 133, 170, 213, periods.N_CELLS])
-"""Cells at which a stretch is looked at: every third more, so that a period is seen by its fourth repeat. What lies in the
-first half of joined cells was looked at before they were joined."""
+"""Cells at which a stretch is looked at: every third more, so that a period is seen by its fourth repeat. What lies in
+the first half of joined cells was looked at before they were joined."""
 MISSING: Final = np.finfo(np.float32).max
 """Stands for a cell without values; far above ``VALUE_MAX``."""
 HALF: Final = np.float32(0.5)
@@ -170,24 +171,13 @@ class Cycles:
         News or None
             None: nothing was found or dropped.
         """
-        is_all = isinstance(selection, slice)
-        rows = self.rows[:, selection] if is_all else self.rows[WIDTH : COUNT + 1].take(selection, axis=1)
-        end, total, count = rows[CELL_END : COUNT + 1] if is_all else rows[CELL_END - WIDTH :]
-        at = (end <= time_seconds).nonzero()[0]
+        at = (self.rows[CELL_END, selection] <= time_seconds).nonzero()[0]
         news = None
         if at.size:
-            slots = at if is_all else selection[at]
+            slots = at if isinstance(selection, slice) else selection[at]
             news = self._advance(slots, time_seconds, errors.take(at, axis=1), own)
-            if is_all:
-                self.rows[SUM, selection] += y
-                self.rows[COUNT, selection] += 1.0
-                return news
-            total, count = self.rows[SUM : COUNT + 1].take(selection, axis=1)
-        total += y
-        count += 1.0
-        if not is_all:
-            self.rows[SUM, selection] = total
-            self.rows[COUNT, selection] = count
+        self.rows[SUM, selection] += y
+        self.rows[COUNT, selection] += 1.0
         return news
 
     def _advance(self, slots: Ints, time_seconds: float, errors: Floats, own: int) -> News | None:
@@ -201,7 +191,11 @@ class Cycles:
         self._fill(slots, rows, open_cell, now, ~is_new)
         filled = np.minimum(now, periods.N_CELLS)
         passed = np.searchsorted(CHECKS, filled, "right") > np.searchsorted(CHECKS, open_cell, "right")
-        news = self._look(slots, rows, filled, passed & ~is_new, time_seconds, errors, own)
+        due = (passed & ~is_new).nonzero()[0]
+        news = None
+        if due.size:
+            of_due = errors[:, due]
+            news = self._look(slots[due], rows, due, filled[due], time_seconds=time_seconds, errors=of_due, own=own)
         self._widen(slots, rows, now, start, is_new)
         cell = np.floor((start - rows[BEGAN]) / rows[WIDTH])
         rows[CELL_END] = rows[BEGAN] + (cell + 1.0) * rows[WIDTH]
@@ -238,29 +232,26 @@ class Cycles:
         np.copyto(rows[WIDTH], self._span, where=is_new)
 
     def _look(
-        self,
-        slots: Ints,
-        rows: Floats,
-        filled: Ints,
-        due: Bools,
-        time_seconds: float,
-        errors: Floats,
-        own: int,
+        self, slots: Ints, rows: Floats, at: Ints, filled: Ints, *, time_seconds: float, errors: Floats, own: int
     ) -> News | None:
-        """Look for periods in the stretches that are due; drop those that are of no use."""
-        at = due.nonzero()[0]
-        if at.size == 0:
-            return None
-        x = self.stretch[:, slots[at]].T.astype(np.float64)
-        x[(np.arange(periods.N_CELLS) >= filled[at, None]) | (x == MISSING)] = np.nan
-        found = periods.find(periods.Stretch(x, filled[at], rows[WIDTH, at], rows[BEGAN, at]))
-        least = np.minimum.reduce(np.delete(errors[:, at], own, axis=0), axis=0)
+        """Look for periods in the stretches that are due; drop those that are of no use.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (N_ROWS, k)
+            Changed in place; ``at`` are the places in it of those that are due.
+        filled : ndarray of shape (l,)
+            Their filled cells.
+        """
+        x = self.stretch[:, slots].T.astype(np.float64)
+        x[(np.arange(periods.N_CELLS) >= filled[:, None]) | (x == MISSING)] = np.nan
+        found = periods.find(periods.Stretch(x, filled, rows[WIDTH, at], rows[BEGAN, at]))
+        least = np.minimum.reduce(np.delete(errors, own, axis=0), axis=0)
         before = rows[SECONDS, at]
         is_same = np.abs(found.seconds - before) <= SAME * before
         is_new = (found.seconds > 0.0) & ~is_same
         is_tried = time_seconds - rows[SINCE, at] >= REPEATS_TRIED * before
-        is_useless = (before > 0.0) & is_tried & (errors[own, at] > GAIN_MIN * least)
-        # What is told from the outside to be there, but of no use, is known to another predictor.
+        is_useless = (before > 0.0) & is_tried & (errors[own] > GAIN_MIN * least)
         dropped = is_useless & ~is_new
         changed = (is_new | dropped).nonzero()[0]
         error = np.zeros(at.size)
@@ -268,14 +259,14 @@ class Cycles:
         if changed.size == 0:
             return None
         # In the stretch each repeat takes part in the mean that it is compared with, the next one will not.
-        repeats = np.maximum(filled[at] * rows[WIDTH, at] / np.maximum(found.seconds, 1.0), REPEATS_TRIED)
+        repeats = np.maximum(filled * rows[WIDTH, at] / np.maximum(found.seconds, 1.0), REPEATS_TRIED)
         noise = found.residual * np.sqrt(rows[WIDTH, at] / self._span * (repeats + 1.0) / (repeats - 1.0))
         error[is_new] = np.minimum(noise, least)[is_new]
-        self._seed(slots, rows, at, found, is_new, time_seconds)
+        self._seed(slots, rows, at, found, is_new=is_new, time_seconds=time_seconds)
         rows[SECONDS, at[dropped]] = 0.0
-        self.table[:, :, slots[at[dropped]]] = 0.0
+        self.table[:, :, slots[dropped]] = 0.0
         self._has_any = True
-        return News(slots[at[changed]], error[changed], found.level[changed], found.is_over_day[changed])
+        return News(slots[changed], error[changed], found.level[changed], found.is_over_day[changed])
 
     def _sharpen(self, rows: Floats, at: Ints, found: periods.Found, same: Bools, time_seconds: float) -> None:
         """Take the better known length of periods that were found again, such that nothing jumps now."""
@@ -286,7 +277,7 @@ class Cycles:
         rows[ANCHOR, place] = time_seconds - phase * found.seconds[which]
 
     def _seed(
-        self, slots: Ints, rows: Floats, at: Ints, found: periods.Found, is_new: Bools, time_seconds: float
+        self, slots: Ints, rows: Floats, at: Ints, found: periods.Found, *, is_new: Bools, time_seconds: float
     ) -> None:
         """Make tables of new periods from their stretches."""
         which = is_new.nonzero()[0]
@@ -302,14 +293,14 @@ class Cycles:
         middles = (np.arange(periods.N_CELLS) + 0.5)[:, None] * width
         index, shares = _places(middles / seconds, n_cells)
         shares = shares * there.T
-        sums, visits = np.zeros((2, TABLE_CELLS, which.size))
-        column = np.broadcast_to(np.arange(which.size), index.shape)
+        sums, visits = np.zeros((TABLE_CELLS, which.size)), np.zeros((TABLE_CELLS, which.size))
+        column = np.zeros(index.shape, np.int64) + np.arange(which.size)
         np.add.at(sums, (index, column), shares * np.where(there, clean, 0.0).T)
         np.add.at(visits, (index, column), shares)
         # Several cells of a stretch at one cell of the table in one repeat are one visit.
         per_visit = np.maximum(seconds / (n_cells * width), 1.0)
-        self.table[MEAN][:, slots[place]] = sums / np.maximum(visits, 1e-12)
-        self.table[VISITS][:, slots[place]] = visits / per_visit
+        self.table[MEAN][:, slots[which]] = sums / np.maximum(visits, 1e-12)
+        self.table[VISITS][:, slots[which]] = visits / per_visit
 
     def forget(self, slots: Selection) -> None:
         """Clear slots."""

@@ -1,8 +1,9 @@
 """What is expected of a series next, and of what parts that is made.
 
-Levels and profiles (``forecast.py``, ``seasons.py``) are relative to the origin of their series and to the shifts that it
-has gone through since (``change.py``); how uneasy the hour is (``unrest.py``) scales the spread. ``read`` and ``judge`` change
-nothing, ``learn`` takes the value in. The state is rows of the feature's model, apart from the tables.
+Levels and profiles (``forecast.py``, ``seasons.py``, ``cycles.py``) are relative to the origin of their series and to
+the shifts that it has gone through since (``change.py``); how uneasy the hour is (``unrest.py``) scales the spread.
+``read`` and ``judge`` change nothing, ``learn`` takes the value in. The state is rows of the feature's model, apart
+from the tables.
 """
 
 from dataclasses import dataclass
@@ -79,6 +80,8 @@ class Expectations:
         self.cycles = cycles.Cycles(bucket_span_seconds)
         self._growth = forecast.growth_share(bucket_span_seconds)
         self._values_min = change.values_min(bucket_span_seconds)
+        self._days_per_visit = min(bucket_span_seconds / seasons.HOUR_SECONDS, 1.0)
+        self._unrest_min = unrest.values_min(bucket_span_seconds)
         self._evidence_keep = unrest.evidence_keep(bucket_span_seconds)
 
     def reserve(self, n_slots: int) -> None:
@@ -98,6 +101,13 @@ class Expectations:
         root = unrest.root(rows[UNREST], outlook.values[seasons.UNREST])
         return Outlook(outlook, self.cycles.read(time_seconds, selection), slow + rows[CHANGE][change.SHIFT], root)
 
+    def days_of_hour(self, outlook: Outlook) -> Floats:
+        """Return how many days are behind the spread of the hour, at most those that it remembers."""
+        visits = outlook.seasons.cells[1].reshape(2, seasons.N_SEASONS, -1)[:, seasons.UNREST]
+        shares = outlook.seasons.shares[:, seasons.UNREST]
+        of_hour: Floats = visits[0] * shares[0] + visits[1] * shares[1]
+        return np.minimum(of_hour * self._days_per_visit, unrest.DAYS_MAX)
+
     def judge(self, rows: Floats, outlook: Outlook, y: Floats, scale: Floats, value_min: Floats | None) -> Expectation:
         """Say what was expected of values; nothing is changed.
 
@@ -115,10 +125,11 @@ class Expectations:
         offsets = np.zeros((forecast.N_PREDICTORS, y.size))
         offsets[forecast.DAY_FAST] = profiles[seasons.DAY]
         offsets[forecast.DAY_SLOW : forecast.PERIOD_SLOW] = profiles[: seasons.UNREST]
-        if (own := outlook.cycles) is not None:
+        own = outlook.cycles
+        if own is not None:
             offsets[forecast.PERIOD_SLOW, own.at] = own.value + own.is_over_day * profiles[seasons.DAY, own.at]
         expected = forecast.predict(rows[FORECAST], offsets, self._growth)
-        weights = forecast.weigh(rows[FORECAST], scale)
+        weights = forecast.weigh(rows[FORECAST], scale, None if own is None else own.at)
         mixed = ordered_sum(weights * expected)
         value = y - shift
         residual = value - mixed
@@ -175,7 +186,7 @@ class Expectations:
             base = believed - found.nearer.shift
             for_profiles = weight * (1.0 - PROFILE_ON_TRIAL * (found.nearer.shift != 0.0))
         self._learn_cycles(rows, found, selection, base, for_profiles)
-        self._learn_seasons(rows, found, selection, believed, for_profiles, spread_gain)
+        self._learn_seasons(rows, found, selection, believed, for_profiles, gain=spread_gain, count=count)
         forecast.learn(
             rows[FORECAST],
             found.expected,
@@ -187,7 +198,9 @@ class Expectations:
             error_gain=gains[forecast.ERROR_MEMORY],
         )
         believed = believed + rows[CHANGE][change.SHIFT]
-        moved = change.follow(rows[CHANGE], found.nearer, scale, count, self._values_min, time_seconds)
+        moved = change.follow(
+            rows[CHANGE], found.nearer, scale, count=count, count_min=self._values_min, time_seconds=time_seconds
+        )
         if moved is not None:
             rows[FORECAST][forecast.LAST] -= moved
         self._look_for_cycles(rows, found, selection, time_seconds)
@@ -214,7 +227,15 @@ class Expectations:
         rows[forecast.PERIOD_SLOW, at] = np.where(is_new, level, rows[forecast.SLOW, at])
 
     def _learn_seasons(
-        self, rows: Floats, found: Expectation, selection: Selection, y: Floats, weight: Floats, gain: Floats
+        self,
+        rows: Floats,
+        found: Expectation,
+        selection: Selection,
+        y: Floats,
+        weight: Floats,
+        *,
+        gain: Floats,
+        count: Floats,
     ) -> None:
         targets = np.empty((seasons.N_SEASONS, y.size))
         weights = np.empty(targets.shape)
@@ -222,7 +243,7 @@ class Expectations:
         weights[: seasons.UNREST] = weight
         ratio = found.outlook.seasons.values[seasons.UNREST]
         targets[seasons.UNREST] = unrest.learn(rows[UNREST], ratio, found.residual, gain, self._evidence_keep)
-        weights[seasons.UNREST] = 1.0
+        weights[seasons.UNREST] = count >= self._unrest_min
         self.seasons.learn(found.outlook.seasons, selection, targets, weights)
 
     def forget(self, slots: Ints) -> None:

@@ -34,9 +34,16 @@ EXPECTATION: Final = slice(3, 3 + expectation.N_ROWS)
 SPREAD: Final = slice(EXPECTATION.stop, EXPECTATION.stop + spread.N_ROWS)
 PEAK, PEAK_TIME = SPREAD.stop, SPREAD.stop + 1
 N_ROWS: Final = SPREAD.stop + 2
-"""Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; expectation; spread;
-most unusual exponent so far and its time, which belong to ``scoring.py``."""
+"""Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; expectation;
+spread; most unusual exponent so far and its time, which belong to ``scoring.py``."""
 
+UNREST_MAX: Final = 1.5
+"""How many times farther noise is taken to come at an uneasy hour, at most, where it is asked whether a record is one.
+Chosen, measured by benchmarks/nab.py: a day three times as long as its night needs no more, and more hides incidents
+of hours that incidents have made uneasy."""
+UNREST_DOF: Final = 3.0
+"""Degrees of freedom that the spread of a quiet hour has beside one for each day behind it. Chosen: residuals of one hour
+of one day come and go together, and are worth about one."""
 _N_LEVEL_MEMORIES: Final = forecast.ERROR_MEMORY
 BYTES_PER_SERIES: Final = 8 * (N_ROWS - expectation.N_ROWS) + expectation.BYTES_PER_SERIES + novelty.BYTES_PER_SERIES
 
@@ -54,7 +61,7 @@ class Judgement:
     x, y, residual, scale, z : ndarray of shape (m,)
         Values; the same relative to their origin; distance to the expected ones; usual distance; their ratio.
     steady_scale : ndarray of shape (m,)
-        The scale without the season of the spread: what the squares kept in the state are relative to.
+        The scale of all hours.
     mixed : ndarray of shape (m,)
         The expected value, relative to the origin.
     expectation : Expectation
@@ -229,6 +236,10 @@ class FeatureModel:
         count, residuals = rows[COUNT], rows[SPREAD]
         n_effective = np.minimum(count, self._long_memory_buckets)
         dof = tail_dof(residuals[spread.SQUARE], residuals[spread.ABSOLUTE], scale, n_effective)
+        outlook = judged.expectation.outlook
+        if outlook.root is not None:
+            is_quiet = outlook.root[at] < 1.0
+            np.minimum(dof, UNREST_DOF + self.expectations.days_of_hour(outlook)[at], out=dof, where=is_quiet)
         away = signed(judged.z, side)[at] / spread.leaning(residuals, judged.z[at])
         probability = student_tail(away, dof, count, side)
         np.maximum(probability, _limit(residuals, scale, count), out=probability)
@@ -261,7 +272,10 @@ class FeatureModel:
 
     def _noise_exponents(self, judged: Judgement, at: Ints, side: Side) -> Floats:
         """Return minus the log of the chance that noise of the series' spread comes as far on any scale."""
-        far, scale = judged.news.far(side)[at], judged.scale[at]
+        # At an uneasy hour noise comes farther than the spread of all hours; at a quiet one it is taken to.
+        scale = judged.steady_scale[at]
+        unrest = np.minimum(np.maximum(judged.scale[at] / scale, 1.0), UNREST_MAX)
+        far = judged.news.far(side)[at] / unrest
         count, origin = judged.rows[COUNT][at], judged.rows[ORIGIN][at]
         chance = student_tail(far, np.full(at.size, TAIL_DOF_MAX), count, side)
         np.maximum(chance, _limit(judged.rows[SPREAD][:, at], judged.steady_scale[at], count), out=chance)
@@ -286,23 +300,23 @@ class FeatureModel:
         np.maximum(gains[:_N_LEVEL_MEMORIES], 1.0 / (count + 1.0), out=gains[:_N_LEVEL_MEMORIES])
         np.maximum(gains[_N_LEVEL_MEMORIES:], 1.0 / np.maximum(count, 1.0), out=gains[_N_LEVEL_MEMORIES:])
         slow = judged.expectation.outlook.level
+        root = judged.expectation.outlook.root
+        # What is far for a quiet hour alone is believed all the same.
         believed, shift = self.expectations.learn(
             rows[EXPECTATION],
             judged.expectation,
             judged.selection,
-            judged.z,
-            scale=judged.scale,
+            judged.z if root is None else judged.z * np.minimum(root, 1.0),
+            scale=judged.steady_scale,
             gains=gains,
             spread_gain=gains[forecast.ERROR_MEMORY],
             count=count,
             time_seconds=judged.time_seconds,
         )
         fade = np.minimum(away * (1.0 / spread.RANGE_MEMORY_SECONDS), 1.0)
-        root = judged.expectation.outlook.root
-        residual = judged.residual if root is None else judged.residual / root
         widest = judged.steady_scale * (spread.WINSOR + 20.0 * shift + 40.0 / np.maximum(count, 1.0))
         squares = gains[forecast.ERROR_MEMORY :]
-        spread.learn(rows[SPREAD], residual, widest, value=believed, slow=slow, gains=squares, fade=fade)
+        spread.learn(rows[SPREAD], judged.residual, widest, value=believed, slow=slow, gains=squares, fade=fade)
         self.novelty.learn(judged.news, judged.x, judged.time_seconds, away=away, count=count)
         if found is not None and found.slots.size:
             self.novelty.remember(found.strength(), found.slots)

@@ -9,12 +9,12 @@ from typing import Final
 
 import numpy as np
 
-from domain.model.arrays import Floats, ordered_sum
+from domain.model.arrays import Floats, Ints, ordered_sum
 
 LAST, FAST, DAY_FAST, SLOW, DAY_SLOW, WEEK_SLOW, WORKDAY_SLOW, PERIOD_SLOW, TREND = range(9)
 """Rows of levels: last value; level over half an hour; deviation over half an hour from the daily profile; level over
-days; deviations over hours from the profiles of the day, the week, working days, and of the series' own period (without
-one: a level over hours); the slow level of the slow level, by which the trend is told."""
+days; deviations over hours from the profiles of the day, the week, working days, and of the series' own period; the
+slow level of the slow level, by which the trend is told."""
 
 N_PREDICTORS: Final = 9
 LEVELS: Final = slice(0, N_PREDICTORS)
@@ -25,13 +25,13 @@ OVER_HOURS: Final = slice(DAY_SLOW, TREND)
 
 HOUR, DAY = 3600.0, 86_400.0
 
+NO_PREDICTOR: Final = 1e60
+"""Error of a predictor that is not to be used; its weight is far below rounding, or 0."""
 ERROR_CLIP: Final = 10.0
 """An error counts for at most so many scales. Chosen: one incident must not decide which predictor is best."""
 
 FAST_MEMORY, SLOW_MEMORY, HOURS_MEMORY, NO_MEMORY, ERROR_MEMORY = range(5)
-MEMORY_OF_LEVEL: Final = np.array(
-    [NO_MEMORY, FAST_MEMORY, FAST_MEMORY, SLOW_MEMORY, *(HOURS_MEMORY,) * 4, SLOW_MEMORY]
-)
+MEMORY_OF_LEVEL: Final = np.array([NO_MEMORY, FAST_MEMORY, FAST_MEMORY, SLOW_MEMORY, *(HOURS_MEMORY,) * 4, SLOW_MEMORY])
 
 
 def time_constants(bucket_span_seconds: int) -> Floats:
@@ -90,13 +90,15 @@ def predict(rows: Floats, offsets: Floats, growth: float) -> Floats:
     return expected
 
 
-def weigh(rows: Floats, scale: Floats) -> Floats:
+def weigh(rows: Floats, scale: Floats, with_period: Ints | None) -> Floats:
     """Weigh the predictors by the inverse fourth power of their errors.
 
     Parameters
     ----------
     scale : ndarray of shape (m,)
         Spread of the residuals; errors far below it are taken as equal.
+    with_period : ndarray of shape (k,) or None
+        Places of the series that have a period of their own; the predictor by it has no weight for the others.
 
     Returns
     -------
@@ -104,6 +106,12 @@ def weigh(rows: Floats, scale: Floats) -> Floats:
         They sum up to 1.
     """
     errors = scale * 0.01 + rows[ERRORS]
+    if with_period is None:
+        errors[PERIOD_SLOW] = NO_PREDICTOR
+    else:
+        of_period = errors[PERIOD_SLOW, with_period]
+        errors[PERIOD_SLOW] = NO_PREDICTOR
+        errors[PERIOD_SLOW, with_period] = of_period
     weights: Floats = np.minimum.reduce(errors, axis=0) / errors
     weights *= weights
     weights *= weights

@@ -2,8 +2,8 @@
 
 A period must repeat at least three times, correlate with itself at its own length and at twice that, and explain more
 than chance does. Values are taken as correlated noise in that test, so that a random walk, which looks like a few waves
-wherever it is cut, is not taken for a season. Days and weeks have tables of their own (``seasons.py``): what they explain
-is taken off before. Everything is done for many series at once, each series by itself.
+wherever it is cut, is not taken for a season. Days and weeks have tables of their own (``seasons.py``): what days
+explain is taken off before. Everything is done for many series at once, each series by itself.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ REPEATS_MIN: Final = 3.0
 LAG_MIN: Final = 4
 """Shortest period, in cells: three values are no shape."""
 DIVISOR_SHARE: Final = 0.85
-"""A shorter lag is preferred if it correlates at least this well, in parts of the best: a season of 5 hours correlates as
-well at 10."""
+"""A shorter lag is preferred if it correlates at least this well, in parts of the best: a season of 5 hours correlates
+as well at 10."""
 CHANCE_MAX: Final = 1e-5
 """Greatest chance by the F-test. Chosen: a stretch has up to 80 lags and a series is tested some 30 times, which leaves
 less than 1 in 40 that were noise normal and the effective number of values known; measured false acceptances are in
@@ -40,8 +40,8 @@ GRID_STEPS: Final = 6
 GRID_REACH_CELLS, GRID_REACH = 0.6, 0.05
 """How far around a lag its exact length is looked for, in cells or parts of it, whichever is more."""
 PRECISION: Final = 0.12
-"""Error of a period over one repeat, in parts of it; over more repeats in proportion. Chosen: about two standard errors of
-the frequency of a sine in noise as strong over fifty cells (Rife and Boorstyn, 1974)."""
+"""Error of a period over one repeat, in parts of it; over more repeats in proportion. Chosen: about two standard errors
+of the frequency of a sine in noise as strong over fifty cells (Rife and Boorstyn, 1974)."""
 WINSOR: Final = 3.0
 ROUNDS: Final = 3
 """Cells count for at most three standard deviations, measured anew three times, so that one outlier is no season and
@@ -264,9 +264,7 @@ def _rounded(seconds: Floats, tolerance: Floats) -> Floats:
     return found
 
 
-def _test(
-    x: Floats, there: Floats, count: Floats, seconds: Floats, stretch: Stretch
-) -> tuple[Floats, Floats, Floats]:
+def _test(x: Floats, there: Floats, count: Floats, seconds: Floats, stretch: Stretch) -> tuple[Floats, Floats, Floats]:
     """Fold at the periods; return the mean absolute residual, the unexplained part and the chance."""
     asked = (seconds > 0.0).nonzero()[0]
     residual, unexplained, chance = np.zeros(seconds.size), np.ones(seconds.size), np.ones(seconds.size)
@@ -274,15 +272,11 @@ def _test(
         phases = _phases(seconds[asked] / stretch.width[asked])
         profile, n_used = _folded(x[asked], there[asked], *phases)
         left = x[asked] - profile
-        residual[asked], unexplained[asked], chance[asked] = _f_test(
-            x[asked], left, there[asked], count[asked], n_used
-        )
+        residual[asked], unexplained[asked], chance[asked] = _f_test(x[asked], left, there[asked], count[asked], n_used)
     return residual, unexplained, chance
 
 
-def _f_test(
-    x: Floats, left: Floats, there: Floats, count: Floats, n_used: Floats
-) -> tuple[Floats, Floats, Floats]:
+def _f_test(x: Floats, left: Floats, there: Floats, count: Floats, n_used: Floats) -> tuple[Floats, Floats, Floats]:
     """Test means of phases against none (Fisher, 1925), both numbers of values shrunk to those of independent noise.
 
     Noise whose neighbours correlate by r is worth (1 - r) / (1 + r) of its values (Bartlett, 1935).

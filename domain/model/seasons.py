@@ -2,8 +2,8 @@
 
 Each season is a table of hourly cells per series, read by linear interpolation between the middles of the two nearest
 hours. All tables lie in one array, and the cells of a bucket are the same for all series, so that a look at all seasons
-is one gather of eight rows. Cells are single precision, relative to the series' level (so that a large constant costs no
-digits); they are updated in double precision. Periods that are no day and no week are in ``cycles.py``.
+is one gather of eight rows. Cells are single precision, relative to the series' level (so that a large constant costs
+no digits); they are updated in double precision. Periods that are no day and no week are in ``cycles.py``.
 """
 
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class Outlook:
         Expected value by day, week and working day, relative to the level; the mean square, relative to all hours'.
     index : ndarray of shape (2 * N_SEASONS,), dtype=int64
         The cells that they were read from: those of the hour before, those of the hour after.
-    shares : ndarray of shape (2, 1, 1)
+    shares : ndarray of shape (2, N_SEASONS, 1)
         How much of the time belongs to either hour.
     cells : ndarray of shape (2, 2 * N_SEASONS, m), dtype=float64
         Means and visits.
@@ -109,7 +109,8 @@ class Seasons:
             What takes the place of cells not visited yet.
         """
         index, share = cells_at(time_seconds)
-        shares = np.array([[[1.0 - share]], [[share]]])
+        near = float(share >= 0.5)  # a spread may change with the hour: it is that of the nearer middle alone
+        shares = np.array([(1.0 - share,) * UNREST + (1.0 - near,), (share,) * UNREST + (near,)])[:, :, None]
         if isinstance(selection, slice):
             cells = self.table.take(index, axis=1)[:, :, selection].astype(np.float64)
         else:
@@ -186,7 +187,8 @@ def cells_at(time_seconds: float) -> tuple[NDArray[np.int64], float]:
 def _cells_of(of_week: int) -> list[int]:
     """Return the cells of an hour of the week."""
     of_day, is_off = of_week % 24, of_week // 24 in WEEKEND
-    return [STARTS[DAY] + of_day, STARTS[WEEK] + of_week, STARTS[WORKDAY] + of_day + 24 * is_off, STARTS[UNREST] + of_day]
+    places = (of_day, of_week, of_day + 24 * is_off, of_day)
+    return [start + place for start, place in zip(STARTS, places, strict=True)]
 
 
 _CELLS: Final = np.array([_cells_of(hour) + _cells_of((hour + 1) % 168) for hour in range(168)])

@@ -27,7 +27,17 @@ spells that come at any hour feign up to 10 (they make the hour restless that th
 within days."""
 STEP_MAX: Final = 3.0
 """Evidence of one value counts for at most this. Chosen: about that of a value 2.5 spreads off."""
+DAYS_MAX: Final = 20.0
+"""Days that the mean square of an hour is worth at most, by its forgetting."""
 SQUARE_MIN: Final = 1e-200
+
+
+def values_min(bucket_span_seconds: int) -> float:
+    """Return how many values a series must have shown before its hours are compared.
+
+    Until all hours were seen twice, the mean square of all is that of a few.
+    """
+    return 2.0 * 86_400.0 / bucket_span_seconds
 
 
 def evidence_keep(bucket_span_seconds: int) -> float:
