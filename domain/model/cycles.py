@@ -309,8 +309,11 @@ class Cycles:
 
     def state(self, n_slots: int) -> Arrays:
         """Return copies of all arrays, trimmed to the slots in use."""
-        arrays = {"cycles": self.rows, "stretch": self.stretch, "periods": self.table}
-        return {name: array[..., :n_slots].copy() for name, array in arrays.items()}
+        return {
+            "cycles": self.rows[:, :n_slots].copy(),
+            "stretch": self.stretch[:, :n_slots].copy(),
+            "periods": self.table[:, :, :n_slots].copy(),
+        }
 
     def load(self, arrays: Arrays) -> None:
         """Take over what ``state`` returned."""

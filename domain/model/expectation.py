@@ -1,9 +1,8 @@
 """What is expected of a series next, and of what parts that is made.
 
 Levels and profiles (``forecast.py``, ``seasons.py``, ``cycles.py``) are relative to the origin of their series and to
-the shifts that it has gone through since (``change.py``); how uneasy the hour is (``unrest.py``) scales the spread.
-``read`` and ``judge`` change nothing, ``learn`` takes the value in. The state is rows of the feature's model, apart
-from the tables.
+the shifts that it has gone through since (``change.py``). ``read`` and ``judge`` change nothing, ``learn`` takes the
+value in. The state is rows of the feature's model, apart from the tables.
 """
 
 from dataclasses import dataclass
@@ -11,13 +10,12 @@ from typing import Final
 
 import numpy as np
 
-from domain.model import change, cycles, forecast, seasons, unrest
+from domain.model import change, cycles, forecast, seasons
 from domain.model.arrays import Arrays, Floats, Ints, Selection, ordered_sum
 
 FORECAST: Final = slice(0, forecast.N_ROWS)
 CHANGE: Final = slice(FORECAST.stop, FORECAST.stop + change.N_ROWS)
-UNREST: Final = slice(CHANGE.stop, CHANGE.stop + unrest.N_ROWS)
-N_ROWS: Final = UNREST.stop
+N_ROWS: Final = CHANGE.stop
 """Rows of the state."""
 BYTES_PER_SERIES: Final = 8 * N_ROWS + seasons.BYTES_PER_SERIES + cycles.BYTES_PER_SERIES
 
@@ -37,14 +35,11 @@ class Outlook:
         Of the series that have a period of their own.
     level : ndarray of shape (m,)
         Usual level over days, relative to the origin.
-    root : ndarray of shape (m,) or None
-        Factor of the spread at this hour; None: 1 for all.
     """
 
     seasons: seasons.Outlook
     cycles: cycles.Outlook | None
     level: Floats
-    root: Floats | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +75,6 @@ class Expectations:
         self.cycles = cycles.Cycles(bucket_span_seconds)
         self._growth = forecast.growth_share(bucket_span_seconds)
         self._values_min = change.values_min(bucket_span_seconds)
-        self._days_per_visit = min(bucket_span_seconds / seasons.HOUR_SECONDS, 1.0)
-        self._unrest_min = unrest.values_min(bucket_span_seconds)
-        self._evidence_keep = unrest.evidence_keep(bucket_span_seconds)
 
     def reserve(self, n_slots: int) -> None:
         """Make room for ``n_slots`` series."""
@@ -98,15 +90,7 @@ class Expectations:
         """
         slow = rows[forecast.SLOW]
         outlook = self.seasons.read(time_seconds, selection, slow)
-        root = unrest.root(rows[UNREST], outlook.values[seasons.UNREST])
-        return Outlook(outlook, self.cycles.read(time_seconds, selection), slow + rows[CHANGE][change.SHIFT], root)
-
-    def days_of_hour(self, outlook: Outlook) -> Floats:
-        """Return how many days are behind the spread of the hour, at most those that it remembers."""
-        visits = outlook.seasons.cells[1].reshape(2, seasons.N_SEASONS, -1)[:, seasons.UNREST]
-        shares = outlook.seasons.shares[:, seasons.UNREST]
-        of_hour: Floats = visits[0] * shares[0] + visits[1] * shares[1]
-        return np.minimum(of_hour * self._days_per_visit, unrest.DAYS_MAX)
+        return Outlook(outlook, self.cycles.read(time_seconds, selection), slow + rows[CHANGE][change.SHIFT])
 
     def judge(self, rows: Floats, outlook: Outlook, y: Floats, scale: Floats, value_min: Floats | None) -> Expectation:
         """Say what was expected of values; nothing is changed.
@@ -124,7 +108,7 @@ class Expectations:
         profiles = outlook.seasons.values
         offsets = np.zeros((forecast.N_PREDICTORS, y.size))
         offsets[forecast.DAY_FAST] = profiles[seasons.DAY]
-        offsets[forecast.DAY_SLOW : forecast.PERIOD_SLOW] = profiles[: seasons.UNREST]
+        offsets[forecast.DAY_SLOW : forecast.PERIOD_SLOW] = profiles
         own = outlook.cycles
         if own is not None:
             offsets[forecast.PERIOD_SLOW, own.at] = own.value + own.is_over_day * profiles[seasons.DAY, own.at]
@@ -154,7 +138,6 @@ class Expectations:
         *,
         scale: Floats,
         gains: Floats,
-        spread_gain: Floats,
         count: Floats,
         time_seconds: float,
     ) -> tuple[Floats, Floats]:
@@ -168,8 +151,8 @@ class Expectations:
             Residuals in scales; scales.
         gains : ndarray of shape (5, m)
             In the order of ``forecast.time_constants``.
-        spread_gain, count : ndarray of shape (m,)
-            Gain of the long spread; values before this one.
+        count : ndarray of shape (m,)
+            Values before this one.
 
         Returns
         -------
@@ -186,7 +169,7 @@ class Expectations:
             base = believed - found.nearer.shift
             for_profiles = weight * (1.0 - PROFILE_ON_TRIAL * (found.nearer.shift != 0.0))
         self._learn_cycles(rows, found, selection, base, for_profiles)
-        self._learn_seasons(rows, found, selection, believed, for_profiles, gain=spread_gain, count=count)
+        self.seasons.learn(found.outlook.seasons, selection, believed, for_profiles)
         forecast.learn(
             rows[FORECAST],
             found.expected,
@@ -225,26 +208,6 @@ class Expectations:
         errors[forecast.PERIOD_SLOW, at] = np.where(is_new, news.error, errors[forecast.PERIOD_SLOW, at])
         level = np.where(news.is_over_day, rows[forecast.DAY_SLOW, at], news.level)
         rows[forecast.PERIOD_SLOW, at] = np.where(is_new, level, rows[forecast.SLOW, at])
-
-    def _learn_seasons(
-        self,
-        rows: Floats,
-        found: Expectation,
-        selection: Selection,
-        y: Floats,
-        weight: Floats,
-        *,
-        gain: Floats,
-        count: Floats,
-    ) -> None:
-        targets = np.empty((seasons.N_SEASONS, y.size))
-        weights = np.empty(targets.shape)
-        targets[: seasons.UNREST] = y
-        weights[: seasons.UNREST] = weight
-        ratio = found.outlook.seasons.values[seasons.UNREST]
-        targets[seasons.UNREST] = unrest.learn(rows[UNREST], ratio, found.residual, gain, self._evidence_keep)
-        weights[seasons.UNREST] = count >= self._unrest_min
-        self.seasons.learn(found.outlook.seasons, selection, targets, weights)
 
     def forget(self, slots: Ints) -> None:
         """Clear slots."""

@@ -37,13 +37,6 @@ N_ROWS: Final = SPREAD.stop + 2
 """Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; expectation;
 spread; most unusual exponent so far and its time, which belong to ``scoring.py``."""
 
-UNREST_MAX: Final = 1.5
-"""How many times farther noise is taken to come at an uneasy hour, at most, where it is asked whether a record is one.
-Chosen, measured by benchmarks/nab.py: a day three times as long as its night needs no more, and more hides incidents
-of hours that incidents have made uneasy."""
-UNREST_DOF: Final = 3.0
-"""Degrees of freedom that the spread of a quiet hour has beside one for each day behind it. Chosen: residuals of one hour
-of one day come and go together, and are worth about one."""
 _N_LEVEL_MEMORIES: Final = forecast.ERROR_MEMORY
 BYTES_PER_SERIES: Final = 8 * (N_ROWS - expectation.N_ROWS) + expectation.BYTES_PER_SERIES + novelty.BYTES_PER_SERIES
 
@@ -60,8 +53,6 @@ class Judgement:
         A copy of their state.
     x, y, residual, scale, z : ndarray of shape (m,)
         Values; the same relative to their origin; distance to the expected ones; usual distance; their ratio.
-    steady_scale : ndarray of shape (m,)
-        The scale of all hours.
     mixed : ndarray of shape (m,)
         The expected value, relative to the origin.
     expectation : Expectation
@@ -78,7 +69,6 @@ class Judgement:
     mixed: Floats
     residual: Floats
     scale: Floats
-    steady_scale: Floats
     z: Floats
     expectation: Expectation
     news: novelty.News
@@ -179,19 +169,14 @@ class FeatureModel:
         y = x - origin
         own = rows[EXPECTATION]
         outlook = self.expectations.read(own, selection, time_seconds)
-        steady = spread.scale_of(rows[SPREAD], count, origin + outlook.level, self.feature.is_count)
-        scale = steady if outlook.root is None else steady * outlook.root
+        scale = spread.scale_of(rows[SPREAD], count, origin + outlook.level, self.feature.is_count)
         value_min = -origin if self.feature.is_non_negative else None
         expected = self.expectations.judge(own, outlook, y, scale, value_min)
         residual = expected.residual
         z = residual / scale
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
-        # Records are of all hours, and so is the spread that they are measured by.
-        steady_z = z if outlook.root is None else z * outlook.root
-        news = self.novelty.judge(selection, y, residual, steady_z)
-        return Judgement(
-            selection, time_seconds, rows, x, y, expected.mixed, residual, scale, steady, z, expected, news
-        )
+        news = self.novelty.judge(selection, y, residual, z)
+        return Judgement(selection, time_seconds, rows, x, y, expected.mixed, residual, scale, z, expected, news)
 
     def candidates(self, judged: Judgement, *, grows_on: bool = False) -> Candidates:
         """Pick the unusual values and calculate their exact probabilities.
@@ -232,18 +217,14 @@ class FeatureModel:
 
     def _probabilities(self, judged: Judgement, at: Ints, side: Side) -> Floats:
         """Return the probabilities of values at least as far from what was expected."""
-        rows, scale = judged.rows[:, at], judged.steady_scale[at]
+        rows, scale = judged.rows[:, at], judged.scale[at]
         count, residuals = rows[COUNT], rows[SPREAD]
         n_effective = np.minimum(count, self._long_memory_buckets)
         dof = tail_dof(residuals[spread.SQUARE], residuals[spread.ABSOLUTE], scale, n_effective)
-        outlook = judged.expectation.outlook
-        if outlook.root is not None:
-            is_quiet = outlook.root[at] < 1.0
-            np.minimum(dof, UNREST_DOF + self.expectations.days_of_hour(outlook)[at], out=dof, where=is_quiet)
         away = signed(judged.z, side)[at] / spread.leaning(residuals, judged.z[at])
         probability = student_tail(away, dof, count, side)
         np.maximum(probability, _limit(residuals, scale, count), out=probability)
-        self._hold_to_counts(probability, judged.x[at], judged.mixed[at] + rows[ORIGIN], judged.scale[at], side)
+        self._hold_to_counts(probability, judged.x[at], judged.mixed[at] + rows[ORIGIN], scale, side)
         return np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
 
     def _add_news(self, judged: Judgement, found: Candidates, new: Ints, at: Ints, side: Side) -> None:
@@ -272,13 +253,10 @@ class FeatureModel:
 
     def _noise_exponents(self, judged: Judgement, at: Ints, side: Side) -> Floats:
         """Return minus the log of the chance that noise of the series' spread comes as far on any scale."""
-        # At an uneasy hour noise comes farther than the spread of all hours; at a quiet one it is taken to.
-        scale = judged.steady_scale[at]
-        unrest = np.minimum(np.maximum(judged.scale[at] / scale, 1.0), UNREST_MAX)
-        far = judged.news.far(side)[at] / unrest
+        far, scale = judged.news.far(side)[at], judged.scale[at]
         count, origin = judged.rows[COUNT][at], judged.rows[ORIGIN][at]
         chance = student_tail(far, np.full(at.size, TAIL_DOF_MAX), count, side)
-        np.maximum(chance, _limit(judged.rows[SPREAD][:, at], judged.steady_scale[at], count), out=chance)
+        np.maximum(chance, _limit(judged.rows[SPREAD][:, at], scale, count), out=chance)
         if self.feature.is_count:
             noise_z = judged.news.noise_z[:, at]
             which = (np.abs(noise_z) if side == "both" else signed(noise_z, side)).argmax(axis=0)
@@ -300,21 +278,18 @@ class FeatureModel:
         np.maximum(gains[:_N_LEVEL_MEMORIES], 1.0 / (count + 1.0), out=gains[:_N_LEVEL_MEMORIES])
         np.maximum(gains[_N_LEVEL_MEMORIES:], 1.0 / np.maximum(count, 1.0), out=gains[_N_LEVEL_MEMORIES:])
         slow = judged.expectation.outlook.level
-        root = judged.expectation.outlook.root
-        # What is far for a quiet hour alone is believed all the same.
         believed, shift = self.expectations.learn(
             rows[EXPECTATION],
             judged.expectation,
             judged.selection,
-            judged.z if root is None else judged.z * np.minimum(root, 1.0),
-            scale=judged.steady_scale,
+            judged.z,
+            scale=judged.scale,
             gains=gains,
-            spread_gain=gains[forecast.ERROR_MEMORY],
             count=count,
             time_seconds=judged.time_seconds,
         )
         fade = np.minimum(away * (1.0 / spread.RANGE_MEMORY_SECONDS), 1.0)
-        widest = judged.steady_scale * (spread.WINSOR + 20.0 * shift + 40.0 / np.maximum(count, 1.0))
+        widest = judged.scale * (spread.WINSOR + 20.0 * shift + 40.0 / np.maximum(count, 1.0))
         squares = gains[forecast.ERROR_MEMORY :]
         spread.learn(rows[SPREAD], judged.residual, widest, value=believed, slow=slow, gains=squares, fade=fade)
         self.novelty.learn(judged.news, judged.x, judged.time_seconds, away=away, count=count)

@@ -1,8 +1,8 @@
-"""Seasons: what a series usually is at an hour of the day, of the week, of a working day or a day off, and how uneasy.
+"""Seasons: what a series usually is at an hour of the day, of the week, of a working day or a day off.
 
 Each season is a table of hourly cells per series, read by linear interpolation between the middles of the two nearest
 hours. All tables lie in one array, and the cells of a bucket are the same for all series, so that a look at all seasons
-is one gather of eight rows. Cells are single precision, relative to the series' level (so that a large constant costs
+is one gather of six rows. Cells are single precision, relative to the series' level (so that a large constant costs
 no digits); they are updated in double precision. Periods that are no day and no week are in ``cycles.py``.
 """
 
@@ -36,23 +36,19 @@ class Season:
         Hours.
     forgetting : float
         Weight of one visit to a cell in its mean, once the plain mean has become slower than that.
-    visits_full : float
-        Visits from which a cell counts in full. Chosen: a mean is worth something at once, a mean square after some.
     """
 
     cells: int
     forgetting: float
-    visits_full: float = 1.0
 
 
-DAY, WEEK, WORKDAY, UNREST = range(4)
-SEASONS: Final = (Season(24, 0.10), Season(168, 0.20), Season(48, 0.10), Season(24, 0.05, 8.0))
-"""Day; week; the hours of working days, then those of days off; mean square of residuals by hour of the day, in parts
-of that at all hours. Chosen: 10 % per day and 20 % per week keep a profile a few periods long; mean squares scatter by
-20 % even over fifty values and get twice the time."""
+DAY, WEEK, WORKDAY = range(3)
+SEASONS: Final = (Season(24, 0.10), Season(168, 0.20), Season(48, 0.10))
+"""Day; week; the hours of working days, then those of days off. Chosen: 10 % per day and 20 % per week keep a profile a
+few periods long."""
 N_SEASONS: Final = len(SEASONS)
-STARTS: Final = (0, 24, 192, 240)
-N_CELLS: Final = 264
+STARTS: Final = (0, 24, 192)
+N_CELLS: Final = 240
 BYTES_PER_SERIES: Final = 2 * 4 * N_CELLS
 
 
@@ -63,10 +59,10 @@ class Outlook:
     Attributes
     ----------
     values : ndarray of shape (N_SEASONS, m), dtype=float64
-        Expected value by day, week and working day, relative to the level; the mean square, relative to all hours'.
+        Expected value by day, week and working day, relative to the origin.
     index : ndarray of shape (2 * N_SEASONS,), dtype=int64
         The cells that they were read from: those of the hour before, those of the hour after.
-    shares : ndarray of shape (2, N_SEASONS, 1)
+    shares : ndarray of shape (2, 1, 1)
         How much of the time belongs to either hour.
     cells : ndarray of shape (2, 2 * N_SEASONS, m), dtype=float64
         Means and visits.
@@ -92,7 +88,6 @@ class Seasons:
         visits = max(HOUR_SECONDS / bucket_span_seconds, 1.0)
         gains = [1.0 - (1.0 - season.forgetting) ** (1.0 / visits) for season in SEASONS]
         self._gains_min = np.array(gains)[None, :, None]
-        self._visits_full = np.array([1.0 / season.visits_full for season in SEASONS])[None, :, None]
         self.table: Singles = np.zeros((2, N_CELLS, capacity_for(0)), np.float32)
 
     def reserve(self, n_slots: int) -> None:
@@ -109,43 +104,39 @@ class Seasons:
             What takes the place of cells not visited yet.
         """
         index, share = cells_at(time_seconds)
-        near = float(share >= 0.5)  # a spread may change with the hour: it is that of the nearer middle alone
-        shares = np.array([(1.0 - share,) * UNREST + (1.0 - near,), (share,) * UNREST + (near,)])[:, :, None]
+        shares = np.array([[[1.0 - share]], [[share]]])
         if isinstance(selection, slice):
             cells = self.table.take(index, axis=1)[:, :, selection].astype(np.float64)
         else:
             cells = self.table[:, index[:, None], selection].astype(np.float64)
         values = np.empty((N_SEASONS, level.size))
-        values[:UNREST] = level
-        values[UNREST] = 1.0
+        values[:] = level
         mean, visits = cells.reshape(2, 2, N_SEASONS, level.size)
-        # A cell with few visits counts for less than its share, an empty one for nothing.
-        weight = visits * self._visits_full
-        np.minimum(weight, 1.0, out=weight)
+        # A cell with less than one full visit counts for less than its share, an empty one for nothing.
+        weight = np.minimum(visits, 1.0)
         weight *= shares
         weight *= mean - values
         values += weight[0]
         values += weight[1]
         return Outlook(values, index, shares, cells)
 
-    def learn(self, outlook: Outlook, selection: Selection, targets: Floats, weights: Floats) -> None:
+    def learn(self, outlook: Outlook, selection: Selection, x: Floats, weight: Floats) -> None:
         """Take values in.
 
         Parameters
         ----------
         outlook : Outlook
             As read for the same selection since the last change.
-        targets, weights : ndarray of shape (N_SEASONS, m)
-            What each season is to learn, and for how much that counts, from 0 (not at all) to 1.
+        x, weight : ndarray of shape (m,)
+            Relative to the origin; from 0 (ignore) to 1.
         """
         cells = outlook.cells
-        mean, visits = cells.reshape(2, 2, *targets.shape)
-        part = weights * outlook.shares
+        mean, visits = cells.reshape(2, 2, N_SEASONS, x.size)
+        part = outlook.shares * weight
         visits += part
         gain = part / np.maximum(visits, VISITS_MIN)
-        part *= self._gains_min
-        np.maximum(gain, part, out=gain)
-        gain *= targets - mean
+        np.maximum(gain, part * self._gains_min, out=gain)
+        gain *= x - mean
         mean += gain
         if isinstance(selection, slice):
             self.table[:, outlook.index, selection] = cells
@@ -177,7 +168,7 @@ def cells_at(time_seconds: float) -> tuple[NDArray[np.int64], float]:
 
     >>> index, share = cells_at(1.75 * 3600)  # of a Thursday
     >>> index.tolist(), share
-    ([1, 97, 193, 241, 2, 98, 194, 242], 0.25)
+    ([1, 97, 193, 2, 98, 194], 0.25)
     """
     position = (time_seconds - MONDAY_SECONDS) / HOUR_SECONDS - 0.5
     whole = int(position // 1.0)
@@ -187,7 +178,7 @@ def cells_at(time_seconds: float) -> tuple[NDArray[np.int64], float]:
 def _cells_of(of_week: int) -> list[int]:
     """Return the cells of an hour of the week."""
     of_day, is_off = of_week % 24, of_week // 24 in WEEKEND
-    places = (of_day, of_week, of_day + 24 * is_off, of_day)
+    places = (of_day, of_week, of_day + 24 * is_off)
     return [start + place for start, place in zip(STARTS, places, strict=True)]
 
 
