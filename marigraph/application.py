@@ -8,17 +8,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Any, TypeVar
 
-from domain.commands import ReassignJob
+from domain.commands import Command, ReassignJob
 from domain.errors import Conflict
-from eventstore import CheckpointMoved, Codec, EventStore, EventStoreError, Lease, Projection
+from domain.job import Job, decide
+from eventstore import CheckpointMoved, Codec, EventStore, EventStoreError, Projection
 from marigraph.codec import stream_of
 from marigraph.context import Context
 from marigraph.jobs import PROJECTION, Jobs
 from marigraph.ownership import Owner, new_owner
 from marigraph.runner import Runner
 from marigraph.settings import Settings
-from marigraph.writing import Visitor, carry_out
+from marigraph.writing import JobWriter, Visitor, carry_out
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +55,48 @@ class Application:
         """Return a writer for commands that need no model."""
         return Visitor(self.store, self.jobs, self.jobs.load(job_id))
 
+    def writer(self, job_id: str, context: Context) -> JobWriter:
+        """Return what appends to an open job: what runs it here, or a visitor if another process does."""
+        return self.runner(job_id, context) or self.visitor(job_id)
+
+    def through(
+        self,
+        command: Command,
+        job_id: str,
+        context: Context,
+        task: Callable[[Runner], T],
+        *,
+        timeout_seconds: float,
+        passing: str | None = None,
+    ) -> T:
+        """Do what needs the job's model, once it is checked that the state of the job allows it.
+
+        Parameters
+        ----------
+        command : Command
+            What is to be checked; it is the task that appends.
+        task : callable
+            Gets the runner of the job.
+        timeout_seconds : float
+            How long to wait, for another owner too.
+        passing : str or None
+            State in which others see the job meanwhile; who is alone in his process is seen by nobody.
+        """
+        decide(self.visitor(job_id).job, command)
+        return task(self.own(job_id, context, timeout_seconds))
+
+    @property
+    def node(self) -> dict[str, Any] | None:
+        """The node of a cluster that runs open jobs, as the API shows it; None where no server is at work."""
+        return None
+
+    def as_seen(self, job: Job) -> Job:
+        """Return a job with the passing state that it is in, if it is opening or closing."""
+        return job
+
+    def settle(self, job_id: str, timeout_seconds: float) -> None:
+        """Wait until a job is no longer opening or closing; TimedOut if it takes longer."""
+
     def runner(self, job_id: str, context: Context, timeout_seconds: float = 0.0) -> Runner | None:
         """Return the runner of a job, becoming its owner if it is free; None if another owner keeps it.
 
@@ -74,13 +120,17 @@ class Application:
         """Return the runner of a job; Conflict if another owner keeps it beyond the timeout."""
         runner = self.runner(job_id, context, timeout_seconds)
         if runner is None:
-            holder = self.store.holder(stream_of(job_id))
-            msg = (
-                f"job [{job_id}] is run by another process ({holder.owner if holder else 'unknown'}); "
-                "try again when it has finished, or give a longer timeout"
-            )
-            raise Conflict(msg)
+            raise self.held_elsewhere(job_id)
         return runner
+
+    def held_elsewhere(self, job_id: str) -> Conflict:
+        """Return the error for a job that another process keeps."""
+        holder = self.store.holder(stream_of(job_id))
+        msg = (
+            f"job [{job_id}] is run by another process ({holder.owner if holder else 'unknown'}); "
+            "try again when it has finished, or give a longer timeout"
+        )
+        return Conflict(msg)
 
     def release(self, job_id: str, *, is_gone: bool = False) -> None:
         """Let go of a job, storing its state first if a replay would be costly and the job is not gone."""
@@ -101,16 +151,13 @@ class Application:
         lease = self.store.acquire(stream, self.owner, self.settings.lease_seconds, replaces=dead)
         if lease is None:
             return None
-        runner = Runner(self.store, self.codec, self.jobs.load(job_id), lease)
-        self._runners[job_id] = runner
-        if previous is not None and previous.owner != self.owner and runner.job.exists:
-            self._record_takeover(runner, previous, context)
+        visitor = Visitor(self.store, self.jobs, self.jobs.load(job_id), lease.epoch)
+        if previous is not None and previous.owner != self.owner and visitor.job.exists:
+            command = ReassignJob(owner=self.owner, previous_owner=previous.owner, epoch=lease.epoch)
+            carry_out(visitor, lambda _job: command, context)
+        runner = self._runners[job_id] = Runner(self.store, self.codec, visitor.job, lease)
         self._keep_leases()
         return runner
-
-    def _record_takeover(self, runner: Runner, previous: Lease, context: Context) -> None:
-        command = ReassignJob(owner=self.owner, previous_owner=previous.owner, epoch=runner.lease.epoch)
-        carry_out(runner, lambda _job: command, context)
 
     def _keep_leases(self) -> None:
         if self._keeper is None:

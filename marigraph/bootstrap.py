@@ -2,12 +2,16 @@
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from eventstore import EventStore
 from marigraph.application import Application
 from marigraph.codec import build_codec
 from marigraph.schema import ensure_ready
 from marigraph.settings import Settings
+
+if TYPE_CHECKING:
+    from marigraph.serving import Server
 
 
 def system_clock_ms() -> int:
@@ -24,5 +28,12 @@ def bootstrap(settings: Settings, now_ms: Callable[[], int] = system_clock_ms) -
         The database has an older or newer schema than this program and is not ours to change.
     """
     ensure_ready(settings.database)
-    codec = build_codec()
-    return Application(EventStore.connect(settings.database), codec, settings, now_ms)
+    return Application(EventStore.connect(settings.database), build_codec(), settings, now_ms)
+
+
+def bootstrap_server(settings: Settings, now_ms: Callable[[], int] = system_clock_ms) -> "Server":
+    """Build the application of a serving process, like :func:`bootstrap`; it is not started yet."""
+    from marigraph.serving import Server  # no command but `serve` needs it
+
+    ensure_ready(settings.database)
+    return Server(EventStore.connect(settings.database), build_codec(), settings, now_ms)

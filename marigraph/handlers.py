@@ -7,7 +7,7 @@ to do is decided in ``domain/job.py``; what an event does to results is ``domain
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.api_time import parse_api_time
 from domain.commands import (
@@ -22,11 +22,11 @@ from domain.commands import (
     UpdateJob,
     UpdateSnapshot,
 )
-from domain.config import JobConfig, create_job_config
+from domain.config import JobConfig, create_job_config, format_duration
 from domain.data_counts import DataCounts
 from domain.errors import AlreadyExists, Conflict, TimedOut
 from domain.events import SnapshotPersisted, Updated, read_config
-from domain.job import CLOSED, FAILED, OPENED, Job, decide
+from domain.job import CLOSED, CLOSING, FAILED, OPENED, OPENING, Job, Snapshot, decide, must_wait
 from domain.model import check_supported
 from domain.records import CsvFormat, RecordBatch, RecordSchema, read_records
 from marigraph.application import Application
@@ -34,15 +34,12 @@ from marigraph.codec import recorded, stream_of
 from marigraph.context import Context
 from marigraph.queries import job_resource, match_jobs, snapshot_resource
 from marigraph.replay import STATE_SCHEMA
-from marigraph.results import clear_results, results_version
+from marigraph.results import clear_results
 from marigraph.runner import Runner
 from marigraph.writing import JobWriter, carry_out, encode_records
 
 TIMEOUT_SECONDS = 30 * 60.0
 """How long open and close wait unless told otherwise (the API's default)."""
-
-FLUSH_POLL_SECONDS = 0.05
-"""Between two looks whether the owner elsewhere has folded a flush."""
 
 # ------------------------------------------------------------------------------------------------------------ jobs
 
@@ -112,17 +109,18 @@ def open_job(
     app: Application, job_id: str, context: Context, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> dict[str, Any]:
     """Open a job: from here on it takes data, and this process runs it until it is closed or let go of."""
-    visitor = app.visitor(job_id)
-    check_supported(visitor.job.settings())
-    if visitor.job.state != CLOSED:
-        carry_out(visitor, lambda _job: OpenJob(), context)  # refused with the reason that the state gives
-    runner = app.runner(job_id, context, timeout_seconds)
-    if runner is None:
-        msg = f"Opening job [{job_id}] timed out after [{timeout_seconds:g}s]"
-        raise TimedOut(msg)
-    carry_out(runner, lambda _job: OpenJob(), context)
+    check_supported(app.visitor(job_id).job.settings())
+
+    def task(runner: Runner) -> None:
+        carry_out(runner, lambda _job: OpenJob(), context)
+
+    try:
+        app.through(OpenJob(), job_id, context, task, timeout_seconds=timeout_seconds, passing=OPENING)
+    except TimedOut as error:
+        msg = f"Opening job [{job_id}] timed out after [{format_duration(timeout_seconds)}]"
+        raise TimedOut(msg) from error
     app.project()
-    return {"opened": True, "node": ""}
+    return {"opened": True, "node": app.node["id"] if app.node is not None else ""}
 
 
 def close_jobs(
@@ -151,19 +149,36 @@ def close_jobs(
         raise Conflict(msg)
     deadline = time.monotonic() + timeout_seconds
     for job in matched:
-        if force:
-            carry_out(app.visitor(job.job_id), lambda _job: CloseJob(force=True), context)
-        elif job.state != CLOSED:
-            _close(app, job.job_id, context, max(deadline - time.monotonic(), 0.0))
-        app.release(job.job_id)
+        _close(app, job.job_id, context, force=force, deadline=deadline)
     app.project()
     return {"closed": True}
 
 
-def _close(app: Application, job_id: str, context: Context, timeout_seconds: float) -> None:
-    runner = app.own(job_id, context, timeout_seconds)
-    runner.catch_up()
-    carry_out(runner, lambda job: CloseJob(snapshot=_persist(runner, job, app.now_ms())), context)
+def _close(app: Application, job_id: str, context: Context, *, force: bool, deadline: float) -> None:
+    def task(runner: Runner) -> None:
+        runner.catch_up()
+        carry_out(runner, lambda job: CloseJob(snapshot=_persist(runner, job, app.now_ms())), context)
+        app.release(job_id)
+
+    visitor = app.visitor(job_id)
+    if must_wait(visitor.job, CloseJob(force)):
+        app.settle(job_id, max(deadline - time.monotonic(), 0.0))
+        visitor = app.visitor(job_id)
+    if force:
+        carry_out(visitor, lambda _job: CloseJob(force=True), context)
+        app.release(job_id)
+    elif visitor.job.state != CLOSED:
+        left = max(deadline - time.monotonic(), 0.0)
+        try:
+            app.through(CloseJob(), job_id, context, task, timeout_seconds=left, passing=CLOSING)
+        except TimedOut as error:
+            msg = f"closing job [{job_id}] took longer than its timeout; the close itself goes on"
+            raise TimedOut(msg) from error
+        except Conflict:  # somebody closed it by force meanwhile: what was asked for holds
+            if app.visitor(job_id).job.state != CLOSED:
+                raise
+    else:
+        app.release(job_id)
 
 
 def _persist(runner: Runner, job: Job, now_ms: int) -> SnapshotPersisted | None:
@@ -192,10 +207,39 @@ def _persist(runner: Runner, job: Job, now_ms: int) -> SnapshotPersisted | None:
 # ------------------------------------------------------------------------------------------------------------ data
 
 
+class Reset(NamedTuple):
+    """The range of time whose buckets a post empties first, milliseconds since the epoch; no start, no range."""
+
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+    @classmethod
+    def read(cls, parameters: Mapping[str, Any], now_ms: int) -> "Reset":
+        """Read ``reset_start`` and ``reset_end``; ParseError names the one that is no date."""
+        names = ("reset_start", "reset_end")
+        return cls(
+            *(parse_api_time(parameters[name], name, now_ms=now_ms) if parameters.get(name) else None for name in names)
+        )
+
+
+NO_RESET = Reset()
+
+
 def post_data(
-    app: Application, job_id: str, data: bytes, context: Context, command_id: str | None = None
+    app: Application,
+    job_id: str,
+    data: bytes,
+    context: Context,
+    command_id: str | None = None,
+    *,
+    reset: Reset = NO_RESET,
 ) -> dict[str, Any]:
     """Post one body of records: all of it is stored, or nothing.
+
+    Parameters
+    ----------
+    reset : Reset
+        Buckets to be emptied before the records are taken.
 
     Returns
     -------
@@ -207,22 +251,19 @@ def post_data(
     if stored is not None:
         return stored.resource(job_id)
     batches = read_records(data, *input_format(writer.job.settings(), app.now_ms()))
-    counts = post_batches(writer, batches, context, command_id)
-    app.project()
-    return counts.resource(job_id)
+    return post_batches(writer, batches, context, command_id, reset).resource(job_id)
 
 
 def data_writer(app: Application, job_id: str, context: Context) -> JobWriter:
-    """Return what appends to an open job: its runner, or a visitor if another process runs it.
+    """Return what appends to an open job.
 
     Raises
     ------
     NotFound, Conflict
         There is no such job, or it is not open.
     """
-    visitor = app.visitor(job_id)
-    check_open(visitor.job)
-    return app.runner(job_id, context) or visitor
+    check_open(app.visitor(job_id).job)
+    return app.writer(job_id, context)
 
 
 def check_open(job: Job) -> None:
@@ -251,10 +292,12 @@ def post_batches(
     batches: Sequence[RecordBatch],
     context: Context,
     command_id: str | None = None,
+    reset: Reset = NO_RESET,
 ) -> DataCounts:
     """Append batches of records, all or none; return what they add to the data counts."""
+    writer.admit(sum(batch.record_count for batch in batches))
     records = encode_records(batches)
-    command = PostData(tuple(batches), tuple(each.digest for each in records))
+    command = PostData(tuple(batches), tuple(each.digest for each in records), *reset)
     events = carry_out(writer, lambda _job: command, context, records=records, command_id=command_id)
     return _upload_counts(events, writer.job.data_counts.last_data_ms or 0)
 
@@ -297,15 +340,9 @@ def flush_job(
         ``flushed`` and, once the job has seen data, ``last_finalized_bucket_end`` in milliseconds.
     """
     command = flush_command(parameters, app.now_ms())
-    visitor = app.visitor(job_id)
-    check_open(visitor.job)
-    runner = app.runner(job_id, context)
-    if runner is None:
-        carry_out(visitor, lambda _job: command, context)
-        end = _await_results(app, job_id, visitor.job.version, timeout_seconds)
-    else:
-        carry_out(runner, lambda _job: command, context)
-        end = runner.model.last_finalized_bucket_end_ms
+    writer = data_writer(app, job_id, context)
+    carry_out(writer, lambda _job: command, context)
+    end = writer.analysed(writer.job.version, timeout_seconds)
     return {"flushed": True, **({} if end is None else {"last_finalized_bucket_end": end})}
 
 
@@ -325,19 +362,6 @@ def flush_command(parameters: Mapping[str, Any], now_ms: int) -> FlushJob:
     )
 
 
-def _await_results(app: Application, job_id: str, version: int, timeout_seconds: float) -> int | None:
-    """Wait until the job's owner, elsewhere, has written the results of a version."""
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        done, end = results_version(app.store, job_id)
-        if done >= version:
-            return end
-        if time.monotonic() >= deadline:
-            msg = f"flushing job [{job_id}] timed out after [{timeout_seconds:g}s]; the flush itself goes on"
-            raise TimedOut(msg)
-        time.sleep(FLUSH_POLL_SECONDS)
-
-
 # ------------------------------------------------------------------------------------------------------- snapshots
 
 
@@ -350,18 +374,20 @@ def revert_snapshot(
     delete_intervening_results: bool = False,
 ) -> dict[str, Any]:
     """Take the model of a closed job back to a snapshot."""
-    visitor = app.visitor(job_id)
-    _check_snapshot(visitor.job, snapshot_id)
-    if visitor.job.state != CLOSED:
-        carry_out(visitor, lambda _job: RevertSnapshot(snapshot_id), context)  # refused by the state
-    runner = app.own(job_id, context)
-    runner.catch_up()
-    end = runner.model.last_finalized_bucket_end_ms
-    carry_out(runner, lambda _job: RevertSnapshot(snapshot_id, delete_intervening_results, end), context)
-    runner.save_state()
-    app.release(job_id)
+
+    def task(runner: Runner) -> Snapshot:
+        runner.catch_up()
+        end = runner.model.last_finalized_bucket_end_ms
+        carry_out(runner, lambda _job: RevertSnapshot(snapshot_id, delete_intervening_results, end), context)
+        runner.save_state()
+        app.release(job_id)
+        return runner.job.snapshot(snapshot_id)
+
+    _check_snapshot(app.visitor(job_id).job, snapshot_id)
+    command = RevertSnapshot(snapshot_id, delete_intervening_results)
+    snapshot = app.through(command, job_id, context, task, timeout_seconds=TIMEOUT_SECONDS)
     app.project()
-    return {"model": snapshot_resource(job_id, runner.job.snapshot(snapshot_id))}
+    return {"model": snapshot_resource(job_id, snapshot)}
 
 
 def update_snapshot(

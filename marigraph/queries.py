@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, and_, func, select
+from sqlalchemy import ColumnElement, Table, and_, case, func, select
 
 from domain.errors import BadRequest, InvalidArgument, NotFound
 from domain.job import OPENED, Job, Snapshot
@@ -20,6 +20,7 @@ from domain.model import empty_size_stats
 from eventstore import StoredEvent
 from marigraph.application import Application
 from marigraph.codec import stream_of
+from marigraph.ordering import order_by
 from marigraph.results import Timing, read_timing
 from marigraph.tables import buckets, categories, influencers, job_stats, records
 
@@ -38,8 +39,8 @@ def match_jobs(app: Application, expression: str | None, *, allow_no_match: bool
     NotFound
         An exact name matches nothing, or a pattern does and ``allow_no_match`` is false.
     """
-    everything = app.jobs.all()
-    tokens = [token.strip() for token in (expression or "_all").split(",")]
+    everything = [app.as_seen(job) for job in app.jobs.all()]
+    tokens = [token.strip() for token in (expression or "_all").split(",") if token.strip()] or ["_all"]
     found: dict[str, Job] = {}
     missing = []
     for token in tokens:
@@ -94,6 +95,8 @@ def _stats_resource(app: Application, job: Job) -> dict[str, Any]:
         "forecasts_stats": {"total": 0, "forecasted_jobs": 0},
         "state": job.state,
     }
+    if job.state == OPENED and app.node is not None:
+        resource |= {"node": app.node, "assignment_explanation": ""}
     if job.state == OPENED and job.open_time_ms is not None:
         resource["open_time"] = f"{max(app.now_ms() - job.open_time_ms, 0) // 1000}s"
     resource["timing_stats"] = {
@@ -178,9 +181,9 @@ def get_records(
     app: Application, job_id: str, selection: ResultFilter = EVERYTHING, page: Page = FIRST_PAGE
 ) -> dict[str, Any]:
     """List records, the highest score first."""
-    require_job(app, job_id)
+    fields = require_job(app, job_id).settings().analysis_fields
     kind = _Kind(records, "record_score", "record_score", is_descending=True)
-    total, bodies = _read_results(app, job_id, kind, selection, page)
+    total, bodies = _read_results(app, job_id, kind, selection, page, data_fields=fields)
     return {"count": total, "records": bodies}
 
 
@@ -188,9 +191,9 @@ def get_influencers(
     app: Application, job_id: str, selection: ResultFilter = EVERYTHING, page: Page = FIRST_PAGE
 ) -> dict[str, Any]:
     """List influencers, the highest score first."""
-    require_job(app, job_id)
+    fields = require_job(app, job_id).settings().analysis_fields
     kind = _Kind(influencers, "influencer_score", "influencer_score", is_descending=True)
-    total, bodies = _read_results(app, job_id, kind, selection, page)
+    total, bodies = _read_results(app, job_id, kind, selection, page, data_fields=fields)
     return {"count": total, "influencers": bodies}
 
 
@@ -229,6 +232,7 @@ def _read_results(
     page: Page,
     *,
     where: Sequence[ColumnElement[bool]] = (),
+    data_fields: Sequence[str] = (),
 ) -> tuple[int, list[Any]]:
     """Read the JSON bodies of one page of a result table, and the number of matches."""
     if not page.every:
@@ -236,7 +240,9 @@ def _read_results(
     table = kind.table
     condition = and_(table.c.job_id == job_id, *_conditions(kind, selection), *where)
     columns = [table.c.body, *([table.c.processing_time_ms] if table is buckets else [])]
-    query = select(*columns).where(condition).order_by(*_order(kind, selection))
+    is_descending = kind.is_descending if selection.desc is None else selection.desc
+    order = order_by(table, selection.sort or kind.sort, is_descending=is_descending, data_fields=data_fields)
+    query = select(*columns).where(condition).order_by(*order)
     if not page.every:
         query = query.limit(page.size).offset(page.start)
     with app.store.reading() as connection:
@@ -261,19 +267,6 @@ def _conditions(kind: _Kind, selection: ResultFilter) -> Iterator[ColumnElement[
         yield columns.is_interim.is_(False)
 
 
-def _order(kind: _Kind, selection: ResultFilter) -> Iterator[ColumnElement[Any]]:
-    columns = kind.table.c
-    name = selection.sort or kind.sort
-    if name not in columns or name in ("job_id", "body", "sequence"):
-        allowed = ", ".join(sorted(set(columns.keys()) - {"job_id", "body", "sequence"}))
-        msg = f"cannot sort by [{name}]; sort by one of: {allowed}"
-        raise BadRequest(msg)
-    is_descending = kind.is_descending if selection.desc is None else selection.desc
-    for column in dict.fromkeys((name, "timestamp", *(["sequence"] if "sequence" in columns else []))):
-        # Equal scores are ordered by time in the same direction; records of one bucket as they were written.
-        yield columns[column].desc() if is_descending and column != "sequence" else columns[column].asc()
-
-
 def _expand(app: Application, job_id: str, bucket: dict[str, Any], *, exclude_interim: bool) -> dict[str, Any]:
     """Put a bucket's records into it, before ``event_count`` as the API orders them."""
     start = bucket["timestamp"]
@@ -288,6 +281,83 @@ def _expand(app: Application, job_id: str, bucket: dict[str, Any], *, exclude_in
             expanded["records"] = bodies
         expanded[name] = value
     return expanded
+
+
+def get_overall_buckets(
+    app: Application,
+    expression: str,
+    selection: ResultFilter = EVERYTHING,
+    *,
+    top_n: int = 1,
+    overall_score: float = 0.0,
+    bucket_span_seconds: int | None = None,
+    allow_no_match: bool = True,
+) -> dict[str, Any]:
+    """List buckets over several jobs: at each time the mean of the ``top_n`` highest bucket scores.
+
+    The buckets are as long as the longest bucket span of the jobs; a longer ``bucket_span_seconds``, a multiple of
+    that, joins them, each with the highest score of those it joins.
+    """
+    app.project()
+    matched = match_jobs(app, expression, allow_no_match=allow_no_match)
+    if top_n < 1:
+        msg = f"[topN] parameter must be positive, found [{top_n}]"
+        raise InvalidArgument(msg)
+    if not matched:
+        return {"count": 0, "overall_buckets": []}
+    span_max = max(job.settings().bucket_span_seconds for job in matched)
+    span = span_max if bucket_span_seconds is None else bucket_span_seconds
+    if span < span_max or span % span_max:
+        msg = f"[bucket_span] parameter has to be a multiple of the maximum bucket_span [{span_max}s] of the jobs"
+        raise InvalidArgument(msg)
+    scores = _scores_by_time(app, [job.job_id for job in matched], selection, span_max * 1000)
+    joined: dict[int, dict[str, Any]] = {}
+    for start, of_jobs in sorted(scores.items()):
+        is_interim = any(interim for _score, interim in of_jobs.values())
+        highest = {job_id: score for job_id, (score, _interim) in of_jobs.items()}
+        top = sorted(highest.values(), reverse=True)[:top_n]
+        overall = sum(top) / min(top_n, len(top))
+        bucket = joined.setdefault(
+            start // (span * 1000) * span * 1000, {"overall_score": 0.0, "jobs": {}, "is_interim": False}
+        )
+        bucket["overall_score"] = max(bucket["overall_score"], overall)
+        bucket["is_interim"] = bucket["is_interim"] or is_interim
+        for job_id, score in highest.items():
+            bucket["jobs"][job_id] = max(bucket["jobs"].get(job_id, 0.0), score)
+    resources = [
+        {
+            "timestamp": start,
+            "bucket_span": span,
+            "overall_score": bucket["overall_score"],
+            "jobs": [
+                {"job_id": job_id, "max_anomaly_score": score} for job_id, score in sorted(bucket["jobs"].items())
+            ],
+            "is_interim": bucket["is_interim"],
+            "result_type": "overall_bucket",
+        }
+        for start, bucket in joined.items()
+        if bucket["overall_score"] >= overall_score
+    ]
+    return {"count": len(resources), "overall_buckets": resources}
+
+
+def _scores_by_time(
+    app: Application, job_ids: Sequence[str], selection: ResultFilter, span_ms: int
+) -> dict[int, dict[str, tuple[float, bool]]]:
+    """Return the highest score of each job in each stretch of time, and whether any of it is interim."""
+    start = buckets.c.timestamp - buckets.c.timestamp % span_ms
+    is_interim = func.max(case((buckets.c.is_interim, 1), else_=0))
+    kind = _Kind(buckets, "anomaly_score", "timestamp", is_descending=False)
+    query = (
+        select(start.label("start"), buckets.c.job_id, func.max(buckets.c.anomaly_score), is_interim)
+        .where(buckets.c.job_id.in_(job_ids), *_conditions(kind, selection))
+        .group_by(start, buckets.c.job_id)
+    )
+    scores: dict[int, dict[str, tuple[float, bool]]] = {}
+    with app.store.reading() as connection:
+        for at, job_id, score, interim in connection.execute(query):
+            scores.setdefault(at, {})[job_id] = (score, bool(interim))
+    return scores
 
 
 # ------------------------------------------------------------------------------------------------------- snapshots
@@ -311,6 +381,12 @@ def snapshot_resource(job_id: str, snapshot: Snapshot) -> dict[str, Any]:
     return {**resource, "retain": snapshot.retain}
 
 
+SNAPSHOT_SORTS = (
+    *("timestamp", "snapshot_id", "description", "latest_record_time_stamp", "latest_result_time_stamp", "retain"),
+    *("min_version", "snapshot_doc_count", "job_id"),
+)
+
+
 def get_snapshots(
     app: Application,
     job_id: str,
@@ -331,13 +407,13 @@ def get_snapshots(
     ]
     resources = [snapshot_resource(job_id, snapshot) for snapshot in found]
     name = selection.sort or "timestamp"
-    if resources and name not in resources[0]:
-        msg = f"cannot sort by [{name}]; sort by one of: {', '.join(sorted(resources[0]))}"
+    if name not in SNAPSHOT_SORTS:
+        msg = f"cannot sort by [{name[:256]}]; sort by one of: {', '.join(SNAPSHOT_SORTS)}"
         raise BadRequest(msg)
-    resources.sort(
-        key=lambda resource: (str(resource[name]) if name != "timestamp" else 0, resource["timestamp"]),
-        reverse=selection.desc is not False,
-    )
+    is_descending = selection.desc is not False
+    resources.sort(key=lambda resource: resource["timestamp"], reverse=is_descending)
+    resources.sort(key=lambda resource: resource.get(name, ""), reverse=is_descending)
+    resources.sort(key=lambda resource: name not in resource)  # those without the field come last
     shown = resources if page.every else resources[page.start : page.start + page.size]
     return {"count": len(resources), "model_snapshots": shown}
 

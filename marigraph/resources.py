@@ -6,6 +6,7 @@ clients filter by. Fields that do not apply are left out, never null.
 
 from typing import Any
 
+from domain.config import JobConfig
 from domain.model import BucketInfluencer, BucketResult, Cause, InfluencerResult, RecordResult
 
 RESERVED = frozenset(
@@ -72,34 +73,22 @@ def record_resource(job_id: str, bucket: BucketResult, record: RecordResult) -> 
         "is_interim": bucket.is_interim,
         "timestamp": bucket.timestamp_ms,
     }
-    series = (
-        ("by_field_name", record.by_field_name, "by_field_value", record.by_field_value),
-        (
-            "partition_field_name",
-            record.partition_field_name,
-            "partition_field_value",
-            record.partition_field_value,
-        ),
-        ("over_field_name", record.over_field_name, "over_field_value", record.over_field_value),
-    )
     extra: dict[str, list[str]] = {}
-    for name_key, name, value_key, value in series:
-        if name is not None and value is not None:
-            resource[name_key] = name
-            resource[value_key] = value
-            extra[name] = [value]
+    for kind in ("by", "partition"):
+        extra |= _put_field(resource, kind, record)
     resource["function"] = record.function
     resource["function_description"] = record.function_description
+    if not record.causes:
+        resource["typical"] = record.typical
+        resource["actual"] = record.actual
+    if record.field_name is not None:
+        resource["field_name"] = record.field_name
+    extra |= _put_field(resource, "over", record)
     if record.causes:
         resource["causes"] = [_cause(cause) for cause in record.causes]
         by_values = {cause.by_field_value: None for cause in record.causes if cause.by_field_value is not None}
         if by_values and record.causes[0].by_field_name is not None:
             extra[record.causes[0].by_field_name] = list(by_values)
-    else:
-        resource["typical"] = record.typical
-        resource["actual"] = record.actual
-    if record.field_name is not None:
-        resource["field_name"] = record.field_name
     if record.influencers:
         resource["influencers"] = [
             {
@@ -118,12 +107,19 @@ def record_resource(job_id: str, bucket: BucketResult, record: RecordResult) -> 
     return resource
 
 
+def _put_field(resource: dict[str, Any], kind: str, named: RecordResult | Cause) -> dict[str, list[str]]:
+    """Put a by, over or partition field into a resource, if it is set; return the key to filter by."""
+    name, value = getattr(named, f"{kind}_field_name"), getattr(named, f"{kind}_field_value")
+    if name is None or value is None:
+        return {}
+    resource[f"{kind}_field_name"], resource[f"{kind}_field_value"] = name, value
+    return {name: [value]}
+
+
 def _cause(cause: Cause) -> dict[str, Any]:
     resource: dict[str, Any] = {"probability": cause.probability}
     for kind in ("by", "partition"):
-        name, value = getattr(cause, f"{kind}_field_name"), getattr(cause, f"{kind}_field_value")
-        if name is not None and value is not None:
-            resource[f"{kind}_field_name"], resource[f"{kind}_field_value"] = name, value
+        _put_field(resource, kind, cause)
     resource["function"] = cause.function
     resource["function_description"] = cause.function_description
     resource["typical"] = cause.typical
@@ -133,6 +129,30 @@ def _cause(cause: Cause) -> dict[str, Any]:
     resource["over_field_name"] = cause.over_field_name
     resource["over_field_value"] = cause.over_field_value
     return resource
+
+
+def plot_resource(config: JobConfig, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the bounds of one series in one bucket, from the row that they are stored in."""
+    detector = config.detectors[row["detector_index"]]
+    terms: dict[str, str] = {}
+    for kind, name in (("partition", detector.partition_field_name), ("by", detector.by_field_name)):
+        if name is not None and row[f"{kind}_field_value"] is not None:
+            terms |= {f"{kind}_field_name": name, f"{kind}_field_value": row[f"{kind}_field_value"]}
+    if detector.over_field_name is not None:
+        terms["over_field_name"] = detector.over_field_name
+    return {
+        "job_id": row["job_id"],
+        "result_type": "model_plot",
+        "bucket_span": row["bucket_span"],
+        "detector_index": row["detector_index"],
+        "timestamp": row["timestamp"],
+        **terms,
+        "model_feature": row["model_feature"],
+        "model_lower": row["model_lower"],
+        "model_upper": row["model_upper"],
+        "model_median": row["model_median"],
+        **({} if row["actual"] is None else {"actual": row["actual"]}),
+    }
 
 
 def influencer_resource(job_id: str, bucket: BucketResult, influencer: InfluencerResult) -> dict[str, Any]:

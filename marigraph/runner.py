@@ -8,6 +8,7 @@ too. The model is loaded only when there is something to fold. Next stop: ``mari
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from domain.commands import FailJob
 from domain.errors import NotFound
@@ -16,7 +17,7 @@ from domain.fold import Outcome
 from domain.job import Job, decide, evolve
 from domain.model import Model
 from domain.records import RecordBatch
-from eventstore import ANY, AppendResult, Codec, EventStore, EventStoreError, Lease
+from eventstore import ANY, AppendResult, Codec, EventStore, EventStoreError, Lease, NewEvent
 from marigraph.codec import Recorded, stream_of
 from marigraph.context import Context
 from marigraph.replay import ModelFold, ModelSource
@@ -54,6 +55,9 @@ class Runner:
         self._folded: ModelFold | None = None
         self._at_hand: dict[bytes, RecordBatch] = {}
         self._cost = 0
+        self.turn: AbstractContextManager[object] = nullcontext()
+        self.is_stopped = False
+        """Set to make ``catch_up`` stop after the event at hand."""
 
     @property
     def model(self) -> Model:
@@ -63,6 +67,12 @@ class Runner:
             msg = f"No known job with id '{self.job.job_id}'"
             raise NotFound(msg)
         return model
+
+    @property
+    def last_finalized_bucket_end_ms(self) -> int | None:
+        """End of the last finalized bucket; None while the job has seen no data, or there is no such job."""
+        model = self._load().model
+        return None if model is None else model.last_finalized_bucket_end_ms
 
     def append(
         self,
@@ -100,10 +110,23 @@ class Runner:
             request_id=context.request_id,
             epoch=self.lease.epoch,
         )
-        at_hand = [each.batch for each in records if each.stored is not None]
-        payloads = [each.payload.digest for each in new if each.payload is not None]
-        self._at_hand = dict(zip(payloads, at_hand, strict=True))  # spares reading back what we just stored
+        self._at_hand.clear()
+        self.keep_at_hand(new, records)
         return result
+
+    def keep_at_hand(self, events: Sequence[NewEvent], records: Sequence[Encoded]) -> None:
+        """Keep records that were just stored until they are folded, which spares reading them back."""
+        batches = [each.batch for each in records if each.stored is not None]
+        digests = [event.payload.digest for event in events if event.payload is not None]
+        self._at_hand.update(zip(digests, batches, strict=True))
+
+    def admit(self, n_records: int) -> None:
+        """Take any number of records: they are folded before the next can come."""
+
+    def analysed(self, version: int, timeout_seconds: float) -> int | None:
+        """Return the end of the last finalized bucket; there is nothing to wait for, ``catch_up`` folds at once."""
+        assert self.job.version >= version, (self.job.version, version, timeout_seconds)
+        return self.last_finalized_bucket_end_ms
 
     def catch_up(self) -> None:
         """Fold everything up to the head of the stream and write what comes of it.
@@ -115,6 +138,8 @@ class Runner:
         """
         folded = self._load()
         for item in self._source.events(self.job.version):
+            if self.is_stopped:
+                break
             self._fold(folded, item)
             self.job = evolve(self.job, item.event, item.version, item.recorded_ms)
             if self._cost > REPLAY_BUDGET:

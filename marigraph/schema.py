@@ -27,8 +27,10 @@ from eventstore.urls import is_in_memory, is_sqlite, parse_url, sqlite_path
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD_REVISION = "0003"  # the newest revision in migrations/versions; a test keeps it so
-REVISIONS = ("0001", "0002", "0003")  # all of them, oldest first
+    from eventstore import EventStore
+
+HEAD_REVISION = "0004"  # the newest revision in migrations/versions; a test keeps it so
+REVISIONS = ("0001", "0002", "0003", "0004")  # all of them, oldest first
 BACKUP_NAMES_MAX = 100
 LOCK_SECONDS_MAX = 30.0  # wait for a writer while the file is copied
 
@@ -87,6 +89,15 @@ def ensure_ready(url: str | URL) -> None:
         msg = f"the database {_show(parsed)} {state}; run `marigraph --db {_show(parsed)} db upgrade`"
         raise SchemaError(msg)
     upgrade(parsed)
+
+
+def check_ready(store: EventStore) -> None:
+    """Refuse if the database of an open store does not answer, or has another schema than this program."""
+    with store.reading() as connection:
+        found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    if found != HEAD_REVISION:
+        msg = f"the database is at schema revision {found}, this program needs {HEAD_REVISION}"
+        raise SchemaError(msg)
 
 
 def upgrade(url: str | URL, revision: str = "head") -> Path | None:

@@ -1,10 +1,12 @@
 """Load, decide, append: how every command becomes events, whoever runs the job."""
 
+import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
 from domain.commands import Command
-from domain.errors import Conflict
+from domain.errors import Conflict, TimedOut
 from domain.events import Event
 from domain.job import Job, decide
 from domain.records import EncodedBatch, RecordBatch, encode_batch
@@ -12,6 +14,10 @@ from eventstore import AppendResult, EventStore, NewEvent, WrongExpectedVersion
 from marigraph.codec import new_event, stream_of
 from marigraph.context import Context
 from marigraph.jobs import Jobs
+from marigraph.results import results_version
+
+POLL_SECONDS = 0.05
+"""Between two looks whether the owner elsewhere has analysed what we appended."""
 
 TRIES_MAX = 50
 """Decisions made anew because another writer appended first; chosen: far above what honest writers need."""
@@ -41,9 +47,15 @@ def encode_events(events: Sequence[Event], records: Sequence[Encoded] = ()) -> l
 
 
 class JobWriter(Protocol):
-    """Appends to one job: its runner if this process owns it, else a visitor."""
+    """Appends to one job: its runner or its desk if this process owns it, else a visitor."""
 
-    job: Job
+    @property
+    def job(self) -> Job:
+        """The job as of the newest version read."""
+
+    @property
+    def turn(self) -> AbstractContextManager[object]:
+        """Held while a command is decided and appended, by one thread at a time."""
 
     def append(
         self,
@@ -58,12 +70,32 @@ class JobWriter(Protocol):
     def catch_up(self) -> None:
         """Bring ``job`` up to the head of its stream."""
 
+    def admit(self, n_records: int) -> None:
+        """Wait until there is room for more records; TooManyRequests if there is none for long."""
+
+    def analysed(self, version: int, timeout_seconds: float) -> int | None:
+        """Wait until everything up to a version is analysed; return the end of the last finalized bucket.
+
+        Raises
+        ------
+        TimedOut
+            It takes longer; the analysis itself goes on.
+        """
+
 
 class Visitor:
-    """Appends to a job that needs no model for it, or that another process runs."""
+    """Appends to a job without its model: none is needed, or somebody else folds it.
 
-    def __init__(self, store: EventStore, jobs: Jobs, job: Job) -> None:
+    Attributes
+    ----------
+    epoch : int or None
+        Fences the appends of an owner off from those of its successor; None: we claim no ownership.
+    """
+
+    def __init__(self, store: EventStore, jobs: Jobs, job: Job, epoch: int | None = None) -> None:
         self.job = job
+        self.turn: AbstractContextManager[object] = nullcontext()
+        self.epoch = epoch
         self._store = store
         self._jobs = jobs
 
@@ -75,19 +107,45 @@ class Visitor:
         records: Sequence[Encoded] = (),
         command_id: str | None = None,
     ) -> AppendResult:
-        """Append events decided on ``job``; see ``Runner.append``. There is no fence: we claim no ownership."""
+        """Append events decided on ``job``; see ``Runner.append``."""
+        return self.append_encoded(encode_events(events, records), context, command_id)
+
+    def append_encoded(
+        self, events: Sequence[NewEvent], context: Context, command_id: str | None = None
+    ) -> AppendResult:
+        """Append events that are encoded already."""
         return self._store.append(
             stream_of(self.job.job_id),
-            encode_events(events, records),
+            events,
             self.job.version,
             command_id,
             actor=context.actor,
             request_id=context.request_id,
+            epoch=self.epoch,
         )
 
     def catch_up(self) -> None:
         """Bring ``job`` up to the head of its stream."""
         self.job = self._jobs.advance(self.job)
+
+    def admit(self, n_records: int) -> None:
+        """Take any number of records: what an owner elsewhere has waiting cannot be seen from here."""
+
+    def analysed(self, version: int, timeout_seconds: float) -> int | None:
+        """Wait until the job's owner has written the results of a version."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            done, end = results_version(self._store, self.job.job_id)
+            if done >= version:
+                return end
+            if time.monotonic() >= deadline:
+                raise timed_out_analysis(self.job.job_id, timeout_seconds)
+            time.sleep(POLL_SECONDS)
+
+
+def timed_out_analysis(job_id: str, timeout_seconds: float) -> TimedOut:
+    """Return the error of a wait for the analysis that took too long."""
+    return TimedOut(f"flushing job [{job_id}] timed out after [{timeout_seconds:g}s]; the flush itself goes on")
 
 
 def carry_out(
@@ -120,16 +178,17 @@ def carry_out(
     DomainError
         The command is not allowed.
     """
-    for _ in range(TRIES_MAX):
-        events = decide(writer.job, command_for(writer.job))
-        if not events:
-            return []
-        try:
-            writer.append(events, context, records=records, command_id=command_id)
-        except WrongExpectedVersion:
+    with writer.turn:
+        for _ in range(TRIES_MAX):
+            events = decide(writer.job, command_for(writer.job))
+            if not events:
+                return []
+            try:
+                writer.append(events, context, records=records, command_id=command_id)
+            except WrongExpectedVersion:
+                writer.catch_up()
+                continue
             writer.catch_up()
-            continue
-        writer.catch_up()
-        return events
+            return events
     msg = f"job [{writer.job.job_id}] was changed by others {TRIES_MAX} times meanwhile; try again"
     raise Conflict(msg)

@@ -17,6 +17,8 @@ FORECAST: Final = slice(0, forecast.N_ROWS)
 CHANGE: Final = slice(FORECAST.stop, FORECAST.stop + change.N_ROWS)
 N_ROWS: Final = CHANGE.stop
 """Rows of the state."""
+SEASON_NAMES: Final = ("day", "week", "workday", "period")
+PERIOD_NAME: Final = SEASON_NAMES[-1]
 BYTES_PER_SERIES: Final = 8 * N_ROWS + seasons.BYTES_PER_SERIES + cycles.BYTES_PER_SERIES
 
 PROFILE_ON_TRIAL: Final = 0.5
@@ -65,6 +67,67 @@ class Expectation:
     residual: Floats
     mixed: Floats
     nearer: change.Nearer | None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What an expected value is made of; together they are it, to within rounding.
+
+    Attributes
+    ----------
+    level : float
+        Usual level over days, relative to the origin.
+    trend : float
+        How far the last hours lie from it, and where they lead.
+    seasons : dict of str to float
+        What each of ``SEASON_NAMES`` adds; a season that has not proved itself adds about nothing.
+    shares : dict of str to float
+        How much of the forecast listens to each.
+    shift : float
+        A change of level on trial.
+    bound : float
+        What it takes to keep to the smallest possible value.
+    """
+
+    level: float
+    trend: float
+    seasons: dict[str, float]
+    shares: dict[str, float]
+    shift: float
+    bound: float
+
+
+def terms(rows: Floats, found: Expectation, place: int) -> Terms:
+    """Take an expected value apart.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (N_ROWS, m)
+        As it was judged by.
+    place : int
+        Which of the m.
+    """
+    weights, offsets = found.weights[:, place].tolist(), found.offsets[:, place].tolist()
+    slow, level = float(rows[forecast.SLOW, place]), float(found.outlook.level[place])
+    shift = 0.0 if found.nearer is None else float(found.nearer.shift[place])
+    shift *= 1.0 - weights[forecast.LAST]
+    added, shares = dict.fromkeys(SEASON_NAMES, 0.0), dict.fromkeys(SEASON_NAMES, 0.0)
+    for weight, offset, name in zip(weights, offsets, forecast.SEASONS, strict=True):
+        if name is not None and name != PERIOD_NAME:
+            added[name] += weight * (offset - slow)
+            shares[name] += weight
+    of_period, shares[PERIOD_NAME] = offsets[forecast.PERIOD_SLOW], weights[forecast.PERIOD_SLOW]
+    own = found.outlook.cycles
+    at = -1 if own is None else int(np.searchsorted(own.at, place))
+    if own is not None and at < own.at.size and own.at[at] == place and own.is_over_day[at]:
+        day = float(found.outlook.seasons.values[seasons.DAY, place])
+        added[forecast.DAY_NAME] += shares[PERIOD_NAME] * (day - slow)
+        of_period -= day
+    added[PERIOD_NAME] = shares[PERIOD_NAME] * of_period
+    mixed = sum(weight * value for weight, value in zip(weights, found.expected[:, place].tolist(), strict=True))
+    bound = float(found.mixed[place]) - (mixed + level - slow)
+    trend = mixed - slow - shift - sum(added.values())
+    return Terms(level, trend, added, shares, shift, bound)
 
 
 class Expectations:

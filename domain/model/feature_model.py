@@ -16,6 +16,7 @@ from domain.model import expectation, forecast, novelty, spread
 from domain.model.arrays import Arrays, Floats, Ints, Selection, capacity_for, grown
 from domain.model.expectation import Expectation, Expectations
 from domain.model.functions import Feature
+from domain.model.plot import Bounds, bounds_around
 from domain.model.probability import (
     COUNT_MIN,
     PROBABILITY_MIN,
@@ -32,10 +33,11 @@ from domain.model.probability import (
 COUNT, TIME, ORIGIN = range(3)
 EXPECTATION: Final = slice(3, 3 + expectation.N_ROWS)
 SPREAD: Final = slice(EXPECTATION.stop, EXPECTATION.stop + spread.N_ROWS)
-PEAK, PEAK_TIME = SPREAD.stop, SPREAD.stop + 1
-N_ROWS: Final = SPREAD.stop + 2
+PEAKS: Final = slice(SPREAD.stop, SPREAD.stop + 4)
+N_ROWS: Final = PEAKS.stop
 """Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; expectation;
-spread; most unusual exponent so far and its time, which belong to ``scoring.py``."""
+spread; greatest surprisal so far and its time, greatest record broken and its time, which belong to
+``detector_model.py``."""
 
 _N_LEVEL_MEMORIES: Final = forecast.ERROR_MEMORY
 BYTES_PER_SERIES: Final = 8 * (N_ROWS - expectation.N_ROWS) + expectation.BYTES_PER_SERIES + novelty.BYTES_PER_SERIES
@@ -141,7 +143,7 @@ class FeatureModel:
         self.novelty = novelty.Novelty(bucket_span_seconds)
         levels = forecast.time_constants(bucket_span_seconds)
         self._memories = np.concatenate([levels, [[spread.short_memory_seconds(bucket_span_seconds)]]])
-        self._long_memory_buckets = float(levels[forecast.ERROR_MEMORY, 0]) / bucket_span_seconds
+        self.long_memory_buckets = float(levels[forecast.ERROR_MEMORY, 0]) / bucket_span_seconds
 
     def reserve(self, n_slots: int) -> None:
         """Make room for ``n_slots`` series."""
@@ -177,6 +179,19 @@ class FeatureModel:
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
         news = self.novelty.judge(selection, y, residual, z)
         return Judgement(selection, time_seconds, rows, x, y, expected.mixed, residual, scale, z, expected, news)
+
+    def bounds(self, slots: Ints, time_seconds: float) -> Bounds:
+        """Return between which values series are expected; nothing is changed.
+
+        Parameters
+        ----------
+        slots : ndarray of shape (m,)
+        time_seconds : float
+            Middle of the bucket.
+        """
+        judged = self.judge(slots, self.rows[ORIGIN, slots], time_seconds)
+        median, is_known = judged.mixed + judged.rows[ORIGIN], judged.rows[COUNT] >= COUNT_MIN
+        return bounds_around(median, judged.scale, is_known, is_non_negative=self.feature.is_non_negative)
 
     def candidates(self, judged: Judgement, *, grows_on: bool = False) -> Candidates:
         """Pick the unusual values and calculate their exact probabilities.
@@ -219,7 +234,7 @@ class FeatureModel:
         """Return the probabilities of values at least as far from what was expected."""
         rows, scale = judged.rows[:, at], judged.scale[at]
         count, residuals = rows[COUNT], rows[SPREAD]
-        n_effective = np.minimum(count, self._long_memory_buckets)
+        n_effective = np.minimum(count, self.long_memory_buckets)
         dof = tail_dof(residuals[spread.SQUARE], residuals[spread.ABSOLUTE], scale, n_effective)
         away = signed(judged.z, side)[at] / spread.leaning(residuals, judged.z[at])
         probability = student_tail(away, dof, count, side)

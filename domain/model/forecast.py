@@ -17,6 +17,20 @@ days; deviations over hours from the profiles of the day, the week, working days
 slow level of the slow level, by which the trend is told."""
 
 N_PREDICTORS: Final = 9
+NAMES: Final = (
+    "last value",
+    "fast level",
+    "fast by day",
+    "slow level",
+    "slow by day",
+    "slow by week",
+    "slow by working day",
+    "slow by period",
+    "trend",
+)
+DAY_NAME: Final = "day"
+SEASONS: Final = (None, None, DAY_NAME, None, DAY_NAME, "week", "workday", "period", None)
+"""What the predictors are called, and which profile each adds to its level; for those who explain a forecast."""
 LEVELS: Final = slice(0, N_PREDICTORS)
 ERRORS: Final = slice(N_PREDICTORS, 2 * N_PREDICTORS)
 N_ROWS: Final = 2 * N_PREDICTORS

@@ -6,6 +6,7 @@ detector judges and learns (``detector_model.py``, ``feature_model.py``), and wh
 were cut into batches, on a clock, or on the order of tables.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
@@ -20,10 +21,12 @@ from domain.data_counts import accept_mask
 from domain.model.arrays import Arrays, Bools, Floats, Ints
 from domain.model.batch_view import REFUSED, DetectorView
 from domain.model.buckets import OpenBucket
+from domain.model.detector_model import DetectorModel
 from domain.model.detectors import make_detector_model
 from domain.model.functions import check_supported
 from domain.model.memory import BASE_BYTES, Memory
 from domain.model.messages import Messages
+from domain.model.plot import Plotting
 from domain.model.results import BucketResult
 from domain.model.scoring import BucketScorer
 from domain.model.size_stats import size_stats
@@ -39,23 +42,34 @@ PRUNE_WINDOW_BUCKETS: Final = 100
 DAY_SECONDS: Final = 86_400
 
 
+Witness = Callable[[Sequence[DetectorModel], OpenBucket | None, int, int], None]
+"""Looks at a bucket that is about to close: the detectors, its records, its start and span in epoch seconds. It must
+change nothing."""
+
+
 class Model:
     """State of one job's analysis.
 
     Attributes
     ----------
     config : JobConfig
+    witness : Witness or None
+        Called before each bucket with a result closes; what it sees has learnt nothing of the bucket. Not part of the
+        state.
     """
 
     def __init__(self, config: JobConfig) -> None:
         check_supported(config)
         self.config = config
+        self.witness: Witness | None = None
         self._timeline = Timeline(config.bucket_span_seconds, config.latency_seconds)
         n_open = self._timeline.n_open_max
         self._detectors = [
             make_detector_model(detector, config.influencers, config.bucket_span_seconds, n_open)
             for detector in config.detectors
         ]
+        for model in self._detectors:
+            model.plotting = Plotting.of(config.model_plot_config)
         self._memory = Memory(config.model_memory_limit_bytes)
         self._scorer = BucketScorer(config)
         self._messages = Messages.of(config)
@@ -225,6 +239,16 @@ class Model:
         self._timeline.begin(time)
         return self._close_until(self._timeline.bound(time))
 
+    def reset(self, start_ms: int, end_ms: int) -> None:
+        """Empty the open buckets that overlap a range, so that their records can come again.
+
+        Without latency nothing can come again, and nothing is emptied.
+        """
+        span_ms = self._timeline.span * 1000
+        if self._timeline.latency > 0:
+            for bucket in [start for start in self._open if start_ms - span_ms < start * 1000 < end_ms]:
+                del self._open[bucket]
+
     def skip_time(self, time_ms: int) -> None:
         """Jump to a time, rounded up to the start of a bucket, without results and without learning."""
         target = self._timeline.ceil(-(-time_ms // 1000))
@@ -260,6 +284,8 @@ class Model:
         self.config = config
         for model, detector in zip(self._detectors, config.detectors, strict=True):
             model.detector = detector
+            model.plotting = Plotting.of(config.model_plot_config)
+        self._scorer.reconfigure(config)
         self._memory.change_limit(config.model_memory_limit_bytes)
         if self._messages is not None:
             self._messages = Messages.of(config, self._messages.categorizer.state())
@@ -279,18 +305,24 @@ class Model:
                 self._drop_before(min([target, *self._open]))
                 continue
             if timeline.has_result(bucket):
+                if self.witness is not None:
+                    self.witness(self._detectors, opened, bucket, timeline.span)
                 results.append(self._result(bucket, opened, is_interim=False))
                 self._latest_result = bucket
             self._finish(bucket, opened)
         return results
 
     def _result(self, bucket: int, opened: OpenBucket | None, *, is_interim: bool) -> BucketResult:
-        findings = []
+        findings, plots = [], []
         for index, model in enumerate(self._detectors):
             accumulator = opened.accumulators[index] if opened is not None else None
+            if model.plotting is not None and not is_interim:
+                found = model.plot(accumulator, bucket + 0.5 * self._timeline.span)
+                plots += [each for each in found if each.names]
             findings += model.find(accumulator, bucket, self._timeline.span, is_interim=is_interim)
         event_count = opened.event_count if opened is not None else 0
-        return self._scorer.score(self._detectors, findings, bucket, event_count, is_interim=is_interim)
+        result = self._scorer.score(self._detectors, findings, bucket, event_count, is_interim=is_interim)
+        return msgspec.structs.replace(result, plots=plots) if plots else result
 
     def _finish(self, bucket: int, opened: OpenBucket | None) -> None:
         """Book a bucket that closed."""

@@ -1,0 +1,73 @@
+"""Endpoints about the server itself: who it is, whether it is well, what it can do."""
+
+from typing import Any, Final
+
+from domain.config.job import DAILY_RETENTION_AFTER_DAYS_DEFAULT, MODEL_SNAPSHOT_RETENTION_DAYS_DEFAULT
+from marigraph import __version__
+from marigraph.api.endpoints import Call, Endpoint
+from marigraph.schema import check_ready
+
+API_VERSION: Final = "7.17.0"
+"""The version that clients are told: the newest whose API this is, and one that all of them accept."""
+
+
+def _root(call: Call) -> Any:
+    return {
+        "name": "marigraph",
+        "cluster_name": "marigraph",
+        "cluster_uuid": call.app.node_id,
+        "version": {
+            "number": API_VERSION,
+            "build_flavor": "default",
+            "build_type": "marigraph",
+            "build_hash": __version__,
+            "build_date": "2026-01-01T00:00:00.000Z",
+            "build_snapshot": False,
+            "lucene_version": "8.11.1",
+            "minimum_wire_compatibility_version": "6.8.0",
+            "minimum_index_compatibility_version": "6.0.0-beta1",
+        },
+        "tagline": "You Know, for Search",
+    }
+
+
+def _info(_call: Call) -> Any:
+    return {
+        "defaults": {
+            "anomaly_detectors": {
+                "model_memory_limit": "1gb",
+                "categorization_examples_limit": 4,
+                "model_snapshot_retention_days": MODEL_SNAPSHOT_RETENTION_DAYS_DEFAULT,
+                "daily_model_snapshot_retention_after_days": DAILY_RETENTION_AFTER_DAYS_DEFAULT,
+            },
+            "datafeeds": {"scroll_size": 1000},
+        },
+        "upgrade_mode": False,
+        "native_code": {"version": __version__, "build_hash": __version__},
+        "limits": {},
+    }
+
+
+def _health(_call: Call) -> Any:
+    return {"status": "ok"}
+
+
+def _ready(call: Call) -> Any:
+    check_ready(call.app.store)
+    return {"status": "ready"}
+
+
+ENDPOINTS: Final = (
+    Endpoint("ping", ("GET", "HEAD"), ("/",), _root, "Name and version of the server.", is_absolute=True),
+    Endpoint("health", ("GET",), ("/healthz",), _health, "The process answers.", privilege="none", is_absolute=True),
+    Endpoint(
+        "ready",
+        ("GET",),
+        ("/readyz",),
+        _ready,
+        "The database answers and has the schema of this program.",
+        privilege="none",
+        is_absolute=True,
+    ),
+    Endpoint("info", ("GET",), ("/info",), _info, "Defaults and limits."),
+)

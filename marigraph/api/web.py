@@ -1,0 +1,253 @@
+"""The web application: routes made from the table of endpoints, and what is the same for all of them.
+
+A request is read (bounded), its parameters are checked, and its endpoint answers on a thread of its lane. Everything
+that goes wrong is answered with the API's error body; what is no refusal of ours is logged and answered 500.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import product
+from typing import Any, Final
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from domain.errors import DomainError, UnknownField
+from marigraph import __version__
+from marigraph.api.bodies import (
+    BODY_BYTES_MAX,
+    CONFIG_BYTES_MAX,
+    DATA_TYPES,
+    IN_FLIGHT_BYTES_MAX,
+    JSON_TYPES,
+    ByteBudget,
+    check_type,
+    read_body,
+    read_json,
+    source_of,
+)
+from marigraph.api.cluster import API_VERSION
+from marigraph.api.documentation import describe
+from marigraph.api.endpoints import Call, Endpoint, Lane, all_endpoints
+from marigraph.api.errors import RETRY_AFTER_SECONDS, HttpError, error_body, plain_error_body, refusal_of
+from marigraph.api.parameters import as_bool, read_parameters
+from marigraph.api.shaping import encode, shape
+from marigraph.context import Context
+from marigraph.serving import Server
+
+log = logging.getLogger(__name__)
+
+REQUESTS_MAX: Final = 1_000
+"""Requests in work at once; beyond that they are refused with 429."""
+
+OPAQUE_ID_CHARACTERS_MAX: Final = 256
+"""Longest client-given request id that is kept."""
+
+PRODUCT: Final = {"X-Elastic-Product": "Elasticsearch"}
+"""Without this header on their first answer, newer clients refuse to work."""
+
+WARNING_AGENT: Final = f"299 Elasticsearch-{API_VERSION}-unknown"
+"""How a warning begins: test runners of the API accept no other agent."""
+
+ANONYMOUS: Final = "anonymous"
+
+
+class Front:
+    """Answers the requests of one server."""
+
+    def __init__(self, app: Server) -> None:
+        self._app = app
+        self._lanes = {lane: CapacityLimiter(lane.value) for lane in Lane}
+        self._budget = ByteBudget(IN_FLIGHT_BYTES_MAX)
+        self._n_requests = 0
+
+    async def answer(self, endpoint: Endpoint, request: Request) -> Response:
+        """Answer one request."""
+        if self._n_requests >= REQUESTS_MAX:
+            msg = f"more than {REQUESTS_MAX} requests are in work; send it again later"
+            return self._refuse(HttpError(429, msg), request)
+        self._n_requests += 1
+        started = time.perf_counter()
+        try:
+            response = await self._answer(endpoint, request)
+        except ClientDisconnect:
+            log.info("%s %s: the client went away", request.method, request.url.path)
+            response = Response(status_code=499)
+        except Exception as error:
+            response = self._refuse(error, request)
+        finally:
+            self._n_requests -= 1
+        elapsed_ms = (time.perf_counter() - started) * 1000
+        log.info("%s %s %d %.1f ms", request.method, request.url.path, response.status_code, elapsed_ms)
+        return response
+
+    async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
+        limit = BODY_BYTES_MAX if endpoint.body == "records" else CONFIG_BYTES_MAX
+        async with self._budget.hold() as held:
+            data = await read_body(request, limit, held) or source_of(request)
+            options = _options(request)
+            call = self._call(endpoint, request, data)
+            answer = await anyio.to_thread.run_sync(endpoint.answer, call, limiter=self._lanes[endpoint.lane])
+        body = encode(
+            shape(answer, human=options["human"], filter_path=options["filter_path"]), pretty=options["pretty"]
+        )
+        headers = {**PRODUCT, **_opaque_id(request)}
+        if call.warnings:
+            headers["Warning"] = ", ".join(f'{WARNING_AGENT} "{text}"' for text in call.warnings)
+        return Response(body, endpoint.status, headers, "application/json")
+
+    def _call(self, endpoint: Endpoint, request: Request, data: bytes) -> Call:
+        if data:
+            check_type(request, DATA_TYPES if endpoint.body == "records" else JSON_TYPES)
+        body: Any = None
+        fields: dict[str, Any] = {}
+        if endpoint.body == "none" and data.strip():
+            msg = f"request [{request.method} {request.url.path}] does not support having a body"
+            raise HttpError(400, msg, type="illegal_argument_exception")
+        if endpoint.body in ("resource", "parameters"):
+            body = read_json(data)
+        if endpoint.body == "parameters" and body is not None:
+            if not isinstance(body, dict):
+                msg = f"[1:1] [{endpoint.section}] Expected START_OBJECT but was: {type(body).__name__}"
+                raise UnknownField(msg)
+            fields = body
+        parameters = read_parameters(
+            endpoint.parameters,
+            path=request.url.path,
+            query=request.query_params.multi_items(),
+            body=fields,
+            section=endpoint.section,
+        )
+        context = Context(ANONYMOUS, _opaque_id(request).get("X-Opaque-Id") or str(uuid.uuid4()))
+        return Call(self._app, context, request.path_params, parameters, body, data)
+
+    def _refuse(self, error: Exception, request: Request) -> Response:
+        """Answer what went wrong."""
+        headers = {**PRODUCT, **_opaque_id(request)}
+        if isinstance(error, HttpError):
+            status, reason = error.status, error.reason
+            body = plain_error_body(status, reason) if error.plain else error_body(status, error.type, reason)
+            headers |= error.headers
+        else:
+            refusal = refusal_of(error)
+            status, reason = refusal.status, getattr(error, "reason", None) or str(error)
+            if status == 500 and not isinstance(error, DomainError):
+                log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+            body = error_body(status, refusal.type, reason)
+        if status in (429, 503):
+            headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+        return Response(encode(body), status, headers, "application/json")
+
+
+def make_app(server: Server) -> FastAPI:
+    """Make the web application of a server; it is started and closed with it."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        await anyio.to_thread.run_sync(server.start)
+        try:
+            yield
+        finally:
+            await anyio.to_thread.run_sync(server.close)
+
+    front = Front(server)
+    app = FastAPI(
+        title="Marigraph",
+        version=__version__,
+        summary="Anomaly-detection jobs whose every fact is an event in SQL.",
+        lifespan=lifespan,
+        redirect_slashes=False,
+        docs_url="/_docs",
+        redoc_url=None,
+        openapi_url="/_openapi.json",
+    )
+    endpoints = all_endpoints()
+    for endpoint in endpoints:
+        answer = _route(front, endpoint)
+        for (index, path), method in product(enumerate(endpoint.full_paths), endpoint.methods):
+            app.add_api_route(
+                path,
+                answer,
+                methods=[method],
+                name=endpoint.name,
+                operation_id=None,
+                include_in_schema=index < len(endpoint.paths),
+                openapi_extra=describe(endpoint, path, method),
+                response_class=Response,
+                status_code=endpoint.status,
+            )
+    app.add_exception_handler(HTTPException, _no_route(app))
+    app.add_middleware(TrailingSlash)
+    return app
+
+
+def _route(front: Front, endpoint: Endpoint) -> Callable[[Request], Any]:
+    async def route(request: Request) -> Response:
+        return await front.answer(endpoint, request)
+
+    return route
+
+
+def _no_route(app: FastAPI) -> Callable[[Request, Exception], Any]:
+    """Answer requests that no endpoint takes: 405 where another method would do, else 400."""
+
+    async def handle(request: Request, error: Exception) -> Response:
+        uri = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        allowed = sorted(_allowed_methods(app, request.scope))
+        if allowed:
+            status = 405
+            reason = (
+                f"Incorrect HTTP method for uri [{uri}] and method [{request.method}], allowed: [{', '.join(allowed)}]"
+            )
+            headers = {**PRODUCT, "Allow": ",".join(allowed)}
+        else:
+            status, headers = 400, dict(PRODUCT)
+            reason = f"no handler found for uri [{uri}] and method [{request.method}]"
+        log.info("%s %s %d: %s", request.method, request.url.path, status, error)
+        return Response(encode(plain_error_body(status, reason)), status, headers, "application/json")
+
+    return handle
+
+
+def _allowed_methods(app: FastAPI, scope: Scope) -> set[str]:
+    allowed: set[str] = set()
+    for route in app.routes:
+        methods = getattr(route, "methods", None)
+        if methods and route.matches(scope)[0].value:
+            allowed |= methods
+    return allowed
+
+
+class TrailingSlash:
+    """Takes a trailing slash of a path for none."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] == "http" and len(scope["path"]) > 1 and scope["path"].endswith("/"):
+            scope = {**scope, "path": scope["path"].rstrip("/") or "/"}
+        await self._app(scope, receive, send)
+
+
+def _options(request: Request) -> dict[str, Any]:
+    query = request.query_params
+    return {
+        "human": as_bool(query.get("human", "false")),
+        "pretty": as_bool(query.get("pretty", "false")),
+        "filter_path": query.get("filter_path"),
+    }
+
+
+def _opaque_id(request: Request) -> dict[str, str]:
+    text = request.headers.get("x-opaque-id", "")
+    kept = "".join(character for character in text if character.isprintable())[:OPAQUE_ID_CHARACTERS_MAX]
+    return {"X-Opaque-Id": kept} if kept else {}

@@ -1,0 +1,30 @@
+"""``marigraph serve``: the HTTP API on a port."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from marigraph.cli.session import session_of
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the root."""
+    app.command(epilog="Example: `marigraph serve --port 9200`, then `curl localhost:9200/_ml/anomaly_detectors`")(
+        serve
+    )
+
+
+def serve(
+    context: typer.Context,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Port to listen on.", min=0, max=65535)] = 9200,
+    tls_cert: Annotated[
+        Path | None, typer.Option("--tls-cert", help="Certificate chain (PEM); makes it HTTPS.", exists=True)
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Private key (PEM).", exists=True)] = None,
+) -> None:
+    """Answer the HTTP API until Ctrl-C or SIGTERM; open jobs stay open and go on at the next start."""
+    from marigraph.api.server import Listening, serve  # the web framework loads only here
+
+    serve(session_of(context).settings, Listening(host, port, tls_cert, tls_key))
