@@ -373,7 +373,8 @@ class FeatureModel:
     def tables(self) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
         """Return the arrays that a value held back by a rule changes little, and those that it does not: records."""
         cycles = self.expectations.cycles
-        unchanged = [self.novelty.streams, self.novelty.rows, cycles.rows, cycles.stretch, cycles.table]
+        of_records: list[np.ndarray[Any, Any]] = [self.novelty.streams, self.novelty.rows]
+        unchanged = [*of_records, cycles.rows, cycles.stretch, cycles.table]
         return [self.rows, self.expectations.seasons.table], unchanged
 
     def forget(self, slots: Ints) -> None:
