@@ -11,9 +11,9 @@ import numpy as np
 
 from domain.explanation.novelty_parts import novelty_stages
 from domain.explanation.parts import Part, Stage, made, of, one
-from domain.model import forecast, spread
+from domain.model import expectation, forecast, spread
 from domain.model.arrays import Floats
-from domain.model.feature_model import COUNT, FORECAST, ORIGIN, SPREAD, Candidates, FeatureModel, Judgement
+from domain.model.feature_model import COUNT, EXPECTATION, ORIGIN, SPREAD, Candidates, FeatureModel, Judgement
 from domain.model.functions import Feature
 from domain.model.probability import (
     PROBABILITY_MIN,
@@ -25,6 +25,12 @@ from domain.model.probability import (
     tail_dof,
 )
 
+MEANINGS: Final = {
+    "day": "this hour of the day",
+    "week": "this hour of the week",
+    "workday": "this hour of a working day or a day off",
+    "period": "this point of the period that was found",
+}
 DIRECTIONS: Final = {"high": 1.0, "both": 0.0, "low": -1.0}
 """How the side of a detector is given to formulas."""
 
@@ -89,37 +95,38 @@ def value_stages(view: ValueView) -> list[Stage]:
 
 def expected_stages(judged: Judgement, place: int = 0) -> tuple[Stage, Stage]:
     """Return what is expected, twice: by the forecasts that were weighed, and by what those are made of."""
-    rows, scale = judged.rows[:, place : place + 1], judged.scale[place : place + 1]
-    origin, levels = float(rows[ORIGIN, 0]), rows[FORECAST][: forecast.N_PREDICTORS, 0]
-    weights = forecast.weigh(rows[FORECAST], scale)[:, 0]
-    weights /= weights.sum()
-    errors = rows[FORECAST][forecast.ERRORS, 0]
+    found, own = judged.expectation, judged.rows[EXPECTATION]
+    origin = float(judged.rows[ORIGIN, place])
+    start = origin + float(found.outlook.level[place] - own[forecast.SLOW, place])
+    weights, errors = found.weights[:, place], own[forecast.ERRORS, place]
+    has_period = found.outlook.cycles is not None and place in found.outlook.cycles.at
     forecasts = [
         Part(
             name,
-            float(judged.expected[index, place]) + origin,
+            float(found.expected[index, place]) + start,
             f"counts for {100 * weights[index]:.0f} %; off by {errors[index]:.4g} of late",
             inputs={"weight": float(weights[index]), "mean_error": float(errors[index])},
         )
         for index, name in enumerate(forecast.NAMES)
+        if index != forecast.PERIOD_SLOW or has_period
     ]
     value = float(judged.mixed[place]) + origin
-    unbound = float(np.dot(weights, judged.expected[:, place])) + origin
+    unbound = float(np.dot(weights, found.expected[:, place])) + start
     forecast_stage = Stage("forecasts", "mixture", unbound, forecasts, "mean of the forecasts, each by its weight")
-    slow = float(levels[forecast.SLOW])
-    parts = [Part("level", origin + slow, "mean of the last days")]
-    seasons = {"day": float(judged.day.value[place]), "week": float(judged.week.value[place])}
-    meanings = {"day": "this hour of the day", "week": "this hour of the week"}
-    for season, profile in seasons.items():
-        share = sum(weight for weight, name in zip(weights, forecast.SEASONS, strict=True) if name == season)
-        parts.append(Part(season, float(share) * (profile - slow), meanings[season]))
-    recent = sum(
-        float(weight) * (float(level) - (slow if name is None else 0.0))
-        for weight, level, name in zip(weights, levels, forecast.SEASONS, strict=True)
-    )
-    parts.insert(1, Part("trend", recent, "how far the last hours lie from it"))
-    if abs(value - unbound) > 1e-9 * abs(unbound):
-        parts.append(Part("bound", value - unbound, "never below 0"))
+    terms = expectation.terms(own, found, place)
+    parts = [
+        Part("level", origin + terms.level, "mean of the last days"),
+        Part("trend", terms.trend, "how far the last hours lie from it, and where they lead"),
+    ]
+    parts += [
+        Part(name, added, MEANINGS[name], inputs={"share": terms.shares[name]})
+        for name, added in terms.seasons.items()
+        if name != expectation.PERIOD_NAME or has_period
+    ]
+    if terms.shift:
+        parts.append(Part("shift", terms.shift, "a change of level, on trial until it has lasted"))
+    if abs(terms.bound) > 1e-9 * abs(unbound):
+        parts.append(Part("bound", terms.bound, "never below 0"))
     return forecast_stage, Stage("expected", "sum", value, parts, "what the series led to expect")
 
 
@@ -127,7 +134,7 @@ def _spread_stage(view: ValueView) -> Stage:
     rows, count = view.spread_rows[:, 0], float(view.count[0])
     scale = float(view.judged.scale[0])
     origin = float(view.judged.rows[ORIGIN, 0])
-    level = origin + float(view.judged.rows[FORECAST][forecast.SLOW, 0])
+    level = origin + float(view.judged.expectation.outlook.level[0])
     high, low = float(rows[spread.HIGH]), float(rows[spread.LOW])
     youth = 1.0 + 2.0 / max(count, 1.0)
     days, hours = float(rows[spread.SQUARE]), float(rows[spread.SQUARE_SHORT])
