@@ -181,16 +181,15 @@ class Families:
         beyond: Bools = (modes.distance(rows, y) > 1.9) & (rows[modes.TRUST] > WEIGHT_SEEN)
         return beyond
 
-    def probability(self, rows: Floats, setting: Setting, side: Side) -> Floats:
-        """Return the probabilities of values at least as unusual, by all families.
+    def of(self, slots: Ints) -> Floats:
+        """Return a copy of the rows of some series."""
+        rows: Floats = self.rows[:, slots]
+        return rows
 
-        Parameters
-        ----------
-        rows : ndarray of shape (N_ROWS, k)
-            What is known of their series.
-        """
+    def probability(self, rows: Floats, setting: Setting, side: Side) -> Floats:
+        """Return the probabilities of values at least as unusual, by all families of the series' rows."""
         weights = self.weights(rows)
-        total, found = np.zeros(rows.shape[1]), np.zeros(rows.shape[1])
+        total, found = np.zeros(setting.z.size), np.zeros(setting.z.size)
         for weight, tail in zip(weights, self.tails(rows, weights, setting, side), strict=True):
             if tail is not None:
                 total += weight

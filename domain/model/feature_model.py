@@ -67,6 +67,8 @@ class Judgement:
         How far each series went beyond what it showed before.
     still : stillness.Stand
         Where values stand still.
+    of_families : ndarray of shape (families.N_ROWS, m) or None
+        Their state of the families, where it may have moved on since.
     """
 
     selection: Selection
@@ -83,6 +85,7 @@ class Judgement:
     week: Outlook
     news: novelty.News
     still: stillness.Stand
+    of_families: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +258,7 @@ class FeatureModel:
             return Candidates(at, *_NOTHING[:3], n_judged, *_NOTHING[3:])
         selection = judged.selection
         slots = at + selection.start if isinstance(selection, slice) else selection[at]
-        of_families, probability = self._probabilities(judged, at, self.families.rows[:, slots], side)
+        of_families, probability = self._probabilities(judged, at, slots, side)
         exponents, still_exponents = -np.log(probability), np.zeros(at.size)
         if still is not None:
             still_exponents += still[at] * (still[at] >= stillness.SEEN_FROM)
@@ -279,13 +282,8 @@ class FeatureModel:
             self._add_news(judged, found, new, at[new], side)
         return found
 
-    def _probabilities(self, judged: Judgement, at: Ints, known: Floats, side: Side) -> tuple[Floats, Floats]:
+    def _probabilities(self, judged: Judgement, at: Ints, slots: Ints, side: Side) -> tuple[Floats, Floats]:
         """Return how unlikely values at least as far from what was expected are.
-
-        Parameters
-        ----------
-        known : ndarray of shape (families.N_ROWS, k)
-            What is known of the distributions of those at ``at``.
 
         Returns
         -------
@@ -296,9 +294,10 @@ class FeatureModel:
         """
         rows, scale, z = judged.rows[:, at], judged.scale[at], judged.z[at]
         setting = self.setting(rows, z, scale, judged.y[at], judged.mixed[at])
-        probability = self.families.probability(known, setting, side)
+        own = self.families.of(slots) if judged.of_families is None else judged.of_families[:, at]
+        probability = self.families.probability(own, setting, side)
         exponents = -np.log(np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0))
-        probability = np.exp(-self.families.correct(known, exponents, z))
+        probability = np.exp(-self.families.correct(own, exponents, z))
         np.maximum(probability, _limit(rows[SPREAD], scale, rows[COUNT]), out=probability)
         return exponents, np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
 
@@ -347,7 +346,7 @@ class FeatureModel:
             ends = rows[SPREAD][:, full]
             self.families.learn(own, setting, exponents, (ends[spread.LOW], ends[spread.HIGH]))
 
-    def kept(self, judged: Judgement, slots: Ints) -> tuple[Judgement, Floats]:
+    def kept(self, judged: Judgement, slots: Ints) -> Judgement:
         """Return what some of the series were judged by, to be asked again when all is learnt.
 
         Parameters
@@ -362,30 +361,31 @@ class FeatureModel:
             for item in fields(judged)
             if isinstance(getattr(judged, item.name), np.ndarray)
         }
-        return replace(judged, **{**arrays, "selection": slots}), self.families.rows[:, slots]
+        return replace(judged, **{**arrays, "selection": slots, "of_families": self.families.of(slots)})
 
-    def reconsider(self, kept: tuple[Judgement, Floats], slots: Ints, x: Floats, widen: Floats, side: Side) -> Floats:
+    def reconsider(self, kept: Judgement, slots: Ints, x: Floats, widen: Floats, side: Side) -> Floats:
         """Return minus the logs of the probabilities that series would have had with other values.
 
         Parameters
         ----------
-        kept : tuple
+        kept : Judgement
             What ``kept`` returned.
         slots : ndarray of shape (n,)
             Some of those, in any order, more than once if need be.
         x, widen : ndarray of shape (n,)
             The values, and how many times farther than usual each may lie from what was expected.
         """
-        judged, known = kept
-        assert not isinstance(judged.selection, slice)
+        assert not isinstance(kept.selection, slice)
         if slots.size == 0:
             return np.empty(0)
-        at = np.searchsorted(judged.selection, slots)
-        rows, mixed, scale = judged.rows[:, at], judged.mixed[at], judged.scale[at]
+        at = np.searchsorted(kept.selection, slots)
+        rows, mixed, scale = kept.rows[:, at], kept.mixed[at], kept.scale[at]
         z = (x - rows[ORIGIN] - mixed) / (scale * widen)
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
-        other = replace(judged, rows=rows, x=x, y=x - rows[ORIGIN], mixed=mixed, scale=scale, z=z)
-        exponents: Floats = -np.log(self._probabilities(other, np.arange(at.size), known[:, at], side)[1])
+        assert kept.of_families is not None
+        own = kept.of_families[:, at]
+        other = replace(kept, rows=rows, x=x, y=x - rows[ORIGIN], mixed=mixed, scale=scale, z=z, of_families=own)
+        exponents: Floats = -np.log(self._probabilities(other, np.arange(at.size), slots, side)[1])
         return exponents
 
     def _add_news(self, judged: Judgement, found: Candidates, new: Ints, at: Ints, side: Side) -> None:
@@ -493,13 +493,7 @@ class FeatureModel:
 
     def tables(self) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
         """Return the arrays that a value held back by a rule changes little, and those that it does not: records."""
-        records = [self.novelty.streams, self.novelty.rows]
-        return [self.rows, self.day.table, self.week.table], [
-            *records,
-            self.families.rows,
-            self.families.waiting,
-            self.stillness.rows,
-        ]
+        return [self.rows, self.day.table, self.week.table], [self.novelty.streams, self.novelty.rows]
 
     def forget(self, slots: Ints) -> None:
         """Clear slots."""

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from marigraph import queries
+from marigraph import history
 from marigraph.access import STREAM
 from marigraph.api.endpoints import Call, Endpoint
 from marigraph.api.parameters import Parameter
@@ -19,9 +19,9 @@ PARAMETERS: Final = (
 )
 
 
-def _selection(call: Call) -> queries.HistoryFilter:
+def _selection(call: Call) -> history.HistoryFilter:
     parameters = call.parameters
-    return queries.HistoryFilter(
+    return history.HistoryFilter(
         types=tuple(filter(None, parameters.get("type", "").split(","))),
         actor=parameters.get("actor"),
         request_id=parameters.get("request_id"),
@@ -33,11 +33,11 @@ def _selection(call: Call) -> queries.HistoryFilter:
 
 
 def _of_job(call: Call) -> Any:
-    return queries.get_history(call.app, call.path["job_id"], _selection(call), page_of(call, "get_history"))
+    return history.get_history(call.app, call.path["job_id"], _selection(call), page_of(call, "get_history"))
 
 
 def _of_access(call: Call) -> Any:
-    return queries.get_stream(call.app, STREAM, _selection(call), page_of(call, "get_history"))
+    return history.get_stream(call.app, STREAM, _selection(call), page_of(call, "get_history"))
 
 
 ENDPOINTS: Final = (

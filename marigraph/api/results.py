@@ -80,7 +80,7 @@ def _influencers(call: Call) -> Any:
 
 
 def _categories(call: Call) -> Any:
-    job_id, text = call.path["job_id"], call.path.get("category_id")
+    job_id, text = call.path["job_id"], call.path.get("category_id") or call.parameters.get("category_id")
     partition = call.parameters.get("partition_field_value")
     if text is None:
         page = page_of(call, "get_categories")
@@ -169,7 +169,11 @@ ENDPOINTS: Final = (
         (f"{JOB}/results/categories", f"{JOB}/results/categories/{{category_id}}"),
         _categories,
         "Categories of a job's messages, by id.",
-        (Parameter("partition_field_value", description="Only of this partition."), *FROM_SIZE),
+        (
+            Parameter("category_id", place="body", description="Id of the one category that is wanted."),
+            Parameter("partition_field_value", description="Only of this partition."),
+            *FROM_SIZE,
+        ),
         body="parameters",
         section="get_categories",
     ),

@@ -130,7 +130,8 @@ class Front:
             if not isinstance(body, dict):
                 msg = f"[1:1] [{endpoint.section}] Expected START_OBJECT but was: {type(body).__name__}"
                 raise UnknownField(msg)
-            fields = body
+            # Clients may repeat in the body what stands in the path, which goes first.
+            fields = {name: value for name, value in body.items() if name not in request.path_params}
         parameters = read_parameters(
             endpoint.parameters,
             path=request.url.path,

@@ -10,7 +10,7 @@ import typer
 from domain.access import ROLES
 from domain.config import parse_duration_ms
 from domain.errors import BadRequest
-from marigraph import queries
+from marigraph import history, queries
 from marigraph.access import STREAM, AccessControl, key_resource, user_resource
 from marigraph.cli.output import moment, print_answer, print_json, print_table, say
 from marigraph.cli.results import print_events
@@ -94,7 +94,7 @@ def revoke_key(
 def list_history(context: typer.Context, as_json: Json = False) -> None:
     """List what happened to keys and users, when, and on whose order."""
     with session_of(context).application() as application:
-        found = queries.get_stream(application, STREAM, page=queries.Page(every=True))
+        found = history.get_stream(application, STREAM, page=queries.Page(every=True))
     if as_json:
         print_json(found)
     else:

@@ -58,7 +58,6 @@ def unusual_records() -> RecordBatch:
     return make_batch(seconds, {"value": values, "events": rng.integers(1, 4, len(seconds))}, texts)
 
 
-PLAIN_COUNTS = ("count", "low_count")
 RECORDS = unusual_records()
 QUIET, TAIL = cut(RECORDS, [int(np.searchsorted(RECORDS.time_ms, (START + 240 * HOUR) * 1000))])
 
@@ -67,7 +66,9 @@ def configs() -> dict[str, JobConfig]:
     by, over = {"by_field_name": "host"}, {"over_field_name": "user"}
     found = {name: job(detector(name, **by), span="1h") for name in ALL_FUNCTIONS}
     found |= {f"{name} of all": job(detector(name), span="1h") for name in ("count", "metric", "distinct_count")}
-    found |= {f"{name} by page": job(detector(name, by_field_name="page"), span="1h") for name in PLAIN_COUNTS}
+    found |= {
+        f"{name} by page": job(detector(name, by_field_name="page"), span="1h") for name in ("count", "low_count")
+    }
     found["mean by partition"] = job(detector("mean", partition_field_name="region", **by, use_null=True), span="1h")
     for name in ("mean", "count", "high_sum", "time_of_day", "lat_long"):
         found[f"{name} over"] = job(detector(name, **over), span="1h")
@@ -141,7 +142,7 @@ def check_expected(explanation: Explanation) -> None:
 
 def test_what_the_tests_explain_has_every_part_there_is() -> None:
     names = set()
-    for kind in ("mean", "count", "count by page", "varp", "low_sum", "mean over", "high_mean", "low_median"):
+    for kind in ("mean", "count", "count by page", "varp", "sum", "low_sum", "mean over", "high_mean", "low_median"):
         for _, explanation in explained(kind):
             for stage in [*explanation.evidence[0].stages, *explanation.stages]:
                 names |= {stage.name, *(part.name for part in stage.parts)}
