@@ -287,7 +287,7 @@ class FeatureModel:
             As corrected by each series' own history.
         """
         rows, scale, z = judged.rows[:, at], judged.scale[at], judged.z[at]
-        setting = self._setting(rows, z, scale, judged.y[at], judged.mixed[at])
+        setting = self.setting(rows, z, scale, judged.y[at], judged.mixed[at])
         own = self.families.of(slots) if judged.of_families is None else judged.of_families[:, at]
         probability = self.families.probability(own, setting, side)
         exponents = -np.log(np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0))
@@ -295,7 +295,7 @@ class FeatureModel:
         np.maximum(probability, _limit(rows[SPREAD], scale, rows[COUNT]), out=probability)
         return exponents, np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
 
-    def _setting(self, rows: Floats, z: Floats, scale: Floats, y: Floats, mixed: Floats) -> families.Setting:
+    def setting(self, rows: Floats, z: Floats, scale: Floats, y: Floats, mixed: Floats) -> families.Setting:
         """Return what the families judge values by.
 
         Parameters
@@ -336,7 +336,7 @@ class FeatureModel:
         if full.size:
             own = full + selection.start if isinstance(selection, slice) else selection[full]
             z, scale, y, exponents = self.families.waited(own)
-            setting = self._setting(rows[:, full], z, scale, y, y - z * scale)
+            setting = self.setting(rows[:, full], z, scale, y, y - z * scale)
             ends = rows[SPREAD][:, full]
             self.families.learn(own, setting, exponents, (ends[spread.LOW], ends[spread.HIGH]))
 
@@ -370,6 +370,8 @@ class FeatureModel:
             The values, and how many times farther than usual each may lie from what was expected.
         """
         assert not isinstance(kept.selection, slice)
+        if slots.size == 0:
+            return np.empty(0)
         at = np.searchsorted(kept.selection, slots)
         rows, mixed, scale = kept.rows[:, at], kept.mixed[at], kept.scale[at]
         z = (x - rows[ORIGIN] - mixed) / (scale * widen)
