@@ -29,6 +29,7 @@ from domain.errors import AlreadyExists, Conflict, InvalidArgument, TimedOut
 from domain.events import SnapshotPersisted, Updated, read_config
 from domain.job import CLOSED, CLOSING, FAILED, OPENED, OPENING, Job, Snapshot, decide, must_wait
 from domain.model import check_supported
+from domain.notify import read_notify
 from domain.records import CsvFormat, RecordBatch, RecordSchema, read_records
 from marigraph.application import Application
 from marigraph.codec import recorded, stream_of
@@ -56,6 +57,7 @@ def create_job(app: Application, job_id: str | None, body: Any, context: Context
         The complete job resource, defaults filled in.
     """
     config = create_job_config(body, job_id=job_id, now_ms=app.now_ms())
+    read_notify(config.custom_settings)
     _check_names(app, config.job_id, config.groups)
     writer = app.visitor(config.job_id)
     carry_out(writer, lambda _job: CreateJob(body, config.create_time), context)
@@ -69,7 +71,9 @@ def update_job(app: Application, job_id: str, body: Any, context: Context) -> di
     command = UpdateJob(body, _model_bytes(writer.job))
     for event in decide(writer.job, command):
         assert isinstance(event, Updated)
-        _check_names(app, job_id, read_config(event.config).groups)
+        changed = read_config(event.config)
+        read_notify(changed.custom_settings)
+        _check_names(app, job_id, changed.groups)
     carry_out(writer, lambda _job: command, context)
     app.project()
     return job_resource(writer.job)

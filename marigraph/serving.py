@@ -20,6 +20,7 @@ from marigraph.application import OWN_POLL_SECONDS, Application
 from marigraph.codec import JOB_PREFIX
 from marigraph.context import Context
 from marigraph.desk import LOOK_SECONDS, Desk
+from marigraph.notifier import Notifier
 from marigraph.runner import JobFailed, Runner
 from marigraph.settings import Settings
 from marigraph.strands import Strands
@@ -56,12 +57,14 @@ class Server(Application):
         self._strands = Strands(FOLDING_THREADS, "fold")
         self._projecting = threading.Lock()
         self._stopping = threading.Event()
+        self.notifier = Notifier(self.store, self.jobs, self.owner, settings.notifications)
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
 
     def start(self) -> None:
         """Take the jobs that are open and that nobody runs, and begin to look after them."""
         self._adopt()
         self._housekeeper.start()
+        self.notifier.start()
 
     @property
     def node(self) -> dict[str, Any]:
@@ -260,6 +263,7 @@ class Server(Application):
         """Let go of all jobs, none of which is closed by that, and of the database."""
         self.give_up_waiting()
         self._stopped.set()
+        self.notifier.stop()
         if self._housekeeper.is_alive():
             self._housekeeper.join()
         for desk in self.desks:

@@ -31,6 +31,26 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class Notifications:
+    """What webhooks need of a server."""
+
+    allows_private: bool = False
+    """Whether a webhook may lie at an address that only exists near this machine."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Keys for signatures, by the name that jobs call them by."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "Notifications":
+        """Take ``MARIGRAPH_NOTIFY_PRIVATE`` and every ``MARIGRAPH_SECRET_<NAME>``."""
+        prefix = "MARIGRAPH_SECRET_"
+        named = {name: value for name, value in environment.items() if name.startswith(prefix)}
+        return cls(
+            environment.get("MARIGRAPH_NOTIFY_PRIVATE", "").lower() in ("1", "true", "yes"),
+            {name.removeprefix(prefix).lower(): value for name, value in named.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one process."""
 
@@ -42,6 +62,7 @@ class Settings:
     server: str | None = None
     """URL of the server that carries commands out, None for the database itself."""
     credentials: Credentials = Credentials()
+    notifications: Notifications = field(default_factory=Notifications)
 
     @classmethod
     def read(
@@ -64,6 +85,7 @@ class Settings:
                 environment.get("MARIGRAPH_USER"),
                 environment.get("MARIGRAPH_PASSWORD"),
             ),
+            notifications=Notifications.read(environment),
         )
 
 

@@ -14,7 +14,7 @@ from marigraph.operations import Operations
 from tests.support.jobs import synthetic, to_ndjson
 from tests.support.serving import JOBS, client_of
 
-DATA = synthetic(700)
+DATA = synthetic(400)
 
 
 @pytest.fixture
@@ -101,9 +101,9 @@ def test_jobs_stay_open_and_go_on_in_the_next_process(sqlite_url):
     with Marigraph(sqlite_url) as ml:
         ml.put_job("j", DATA.body)
         ml.open_job("j")
-        ml.post_data("j", rows()[:300])
+        ml.post_data("j", rows()[:200])
     with Marigraph(sqlite_url) as ml:
-        ml.post_data("j", rows()[300:])
+        ml.post_data("j", rows()[200:])
         assert ml.get_job_stats("j")["jobs"][0]["data_counts"]["input_record_count"] == len(DATA.lines)
 
 

@@ -13,7 +13,7 @@ from marigraph.context import Context
 from tests.support.jobs import synthetic, to_ndjson
 from tests.support.serving import JOBS, client_of
 
-DATA = synthetic(700)
+DATA = synthetic(400)
 ROOT = Context("root")
 
 
