@@ -209,9 +209,7 @@ class FeatureModel:
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
         news = self.novelty.judge(selection, y, residual, z)
         still = self.stillness.judge(selection, y)
-        return Judgement(
-            selection, time_seconds, rows, x, y, expected.mixed, residual, scale, z, expected, news, still
-        )
+        return Judgement(selection, time_seconds, rows, x, y, expected.mixed, residual, scale, z, expected, news, still)
 
     def bounds(self, slots: Ints, time_seconds: float) -> Bounds:
         """Return between which values series are expected; nothing is changed.
