@@ -58,6 +58,9 @@ HEAVY_ABSOLUTE: Final = 2.0 * math.sqrt(3.0) / math.pi
 heavy tail leaves alone."""
 BAYES_MAX: Final = 2.5
 """A value changes the log of a weight by at most so much: no single one decides what a series is."""
+FIT_DEPTH: Final = 9.0
+"""A value whose density is below e^-9 of a normal mode by every family is noise of none of them, but an anomaly, and
+tells nothing of which family it is: its say falls with its density. Chosen: a heavy tail is so thin 15 scales out."""
 BLOCK_BAYES_MAX: Final = 8.0
 """A block of values does by at most so much: an incident of hours is one event."""
 WEIGHT_MIN: Final = -12.0
@@ -314,7 +317,7 @@ class Families:
         is_ratio = ratios > 0.0
         log_ratios = np.log(np.where(is_ratio, ratios, 1.0))
         logs = self._log_densities(rows, setting, levels, is_ratio, log_ratios)
-        mixed = self._weigh(rows, logs)
+        mixed = self._weigh(rows, logs, setting.scale)
         self._learn_moments(rows, ratios, is_ratio, log_ratios)
         beyond = np.add.accumulate(np.abs(setting.z) > rows[SCREEN] + SCREEN_Z, axis=0)[-1]
         rows[SCREEN] += SCREEN_STEP * (beyond * (1.0 / BLOCK) - SCREENED)
@@ -365,7 +368,7 @@ class Families:
             np.copyto(found[COUNTS], of_counts, where=is_random & (is_counted | self._is_count))
         return found
 
-    def _weigh(self, rows: Floats, logs: Floats) -> Floats:
+    def _weigh(self, rows: Floats, logs: Floats, scale: Floats) -> Floats:
         """Move the weights on; return the logs of the densities under all families as they were weighted before."""
         weights = np.exp(self.log_weights(rows))
         total = weights[0].copy()
@@ -379,6 +382,7 @@ class Families:
             mixed += weight * share
         mixed /= total
         gains = np.minimum(np.maximum(logs - logs[STUDENT], -BAYES_MAX), BAYES_MAX)
+        gains *= np.exp(np.minimum(best + np.log(scale) + FIT_DEPTH, 0.0))
         gained = np.add.accumulate(gains, axis=1)[:, -1]
         np.minimum(np.maximum(gained, -BLOCK_BAYES_MAX), BLOCK_BAYES_MAX, out=gained)
         own = rows[:N_FAMILIES]

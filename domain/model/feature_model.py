@@ -485,7 +485,8 @@ class FeatureModel:
         """Return the arrays that a value held back by a rule changes little, and those that it does not: records."""
         cycles = self.expectations.cycles
         of_records: list[np.ndarray[Any, Any]] = [self.novelty.streams, self.novelty.rows]
-        unchanged = [*of_records, cycles.rows, cycles.stretch, cycles.table]
+        of_tails: list[np.ndarray[Any, Any]] = [self.families.rows, self.families.waiting, self.stillness.rows]
+        unchanged = [*of_records, *of_tails, cycles.rows, cycles.stretch, cycles.table]
         return [self.rows, self.expectations.seasons.table], unchanged
 
     def forget(self, slots: Ints) -> None:

@@ -177,7 +177,7 @@ def probability(rows: Floats, y: Floats, side: Side) -> Floats:
 
     >>> rows = np.array([0.0, 10.0, 50.0, 50.0, 1.0, 1.0, 9.0, 9.0, 1.0])[:, None]
     >>> [round(float(probability(rows, np.array([y]), "both")[0]), 4) for y in (0.0, 10.0, 12.0, 5.0)]
-    [1.0, 1.0, 0.0455, 0.0]
+    [1.0, 1.0, 0.0499, 0.0]
     """
     from scipy.special import log_ndtr, ndtr  # late: takes a quarter of a second, and most commands need no model
 

@@ -26,6 +26,8 @@ PRIOR_EXCESS: Final = 8.0
 """Strength of the belief in the mean excess, in values beyond the threshold. Chosen."""
 EXCESS_MAX: Final = 6.0
 """An excess counts for at most this: 1 in 400 if the families are right."""
+ANOMALY_EXPONENT: Final = 16.0
+"""What no family explains, heavy tails among them, is an anomaly and no noise: from 1 in 10^7 on it does not count."""
 BLOCK_MAX: Final = 6.0
 """The excesses of a block of values sum up to at most this on either side. Chosen: an incident stays one."""
 MEMORY_VALUES_MIN: Final = 3000.0
@@ -52,7 +54,7 @@ def learn(rows: Floats, exponents: Floats, is_above: Floats, keep: float) -> Non
         Share of the past that is kept.
     """
     excess = np.minimum(exponents - THRESHOLD_EXPONENT, EXCESS_MAX)
-    is_beyond = (excess > 0.0).astype(np.float64)
+    is_beyond = ((excess > 0.0) & (exponents < ANOMALY_EXPONENT)).astype(np.float64)
     excess *= is_beyond
     is_above = is_above * is_beyond
     is_below = is_beyond - is_above
