@@ -197,7 +197,6 @@ def test_what_stands_in_the_path_may_be_repeated_in_the_body(http):
     job_id = http.job()
     for call in ("_open", "_flush", "results/buckets", "results/categories", "model_snapshots", "_close"):
         assert http.post(f"{job_id}/{call}", {"job_id": job_id}).status == 200, call
-    assert http.post(f"{job_id}/_update", {"job_id": job_id, "description": "d"}).ok()["description"] == "d"
     assert http.post(f"{job_id}/results/categories", {"category_id": 5}).ok() == {"count": 0, "categories": []}
 
 
