@@ -12,6 +12,8 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
+from eventstore import EventStore
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -40,6 +42,13 @@ class Owner:
         if self.host != _host():
             return False
         return _start_time(self.pid) != self.started
+
+
+def dead_holder(store: EventStore, stream: str) -> str | None:
+    """Return who holds a stream and is surely gone, None if there is nobody or he may be alive."""
+    previous = store.last_holder(stream)
+    owner = Owner.parse(previous.owner) if previous is not None else None
+    return previous.owner if previous is not None and owner is not None and owner.is_dead() else None
 
 
 @cache
