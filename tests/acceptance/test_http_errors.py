@@ -290,6 +290,7 @@ def test_times_get_a_readable_sibling_where_a_human_asks(http, j):
     names = list(job)
     assert names[names.index("create_time") - 1] == "create_time_string"
     assert job["create_time_string"].endswith("Z")
+    http.post_at(j, FIRST).ok(202)
     counts = http.get(f"{j}/_stats?human").ok()["jobs"][0]["data_counts"]
     assert counts["earliest_record_timestamp_string"] == "2014-06-23T00:00:00.000Z"
     assert "create_time_string" not in http.get(j).ok()["jobs"][0]
