@@ -164,6 +164,7 @@ class Server(Application):
 
     def _own_desk(self, job_id: str, context: Context, deadline: float) -> Desk:
         while (desk := self._desk(job_id, context)) is None:
+            self.jobs.load(job_id).settings()
             if time.monotonic() >= deadline or self._stopping.is_set():
                 raise self.held_elsewhere(job_id)
             time.sleep(OWN_POLL_SECONDS)
@@ -177,6 +178,10 @@ class Server(Application):
                 return desk
             runner = self._take(job_id, context)
             if runner is None:
+                return None
+            if not runner.job.exists:  # deleted since somebody asked for it: what it would fold is gone
+                del self._runners[job_id]
+                self.store.release(runner.lease)
                 return None
             visitor = Visitor(self.store, self.jobs, runner.job, runner.lease.epoch)
             desk = self._desks[job_id] = Desk(runner, visitor, self._wake, self.settings.backlog)

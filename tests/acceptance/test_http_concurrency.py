@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from domain.errors import TimedOut
+from domain.errors import NotFound, TimedOut
 from marigraph import desk, handlers
 from marigraph.settings import Backlog
 from marigraph.verify import verify_job
@@ -133,6 +133,18 @@ def test_posts_that_race_a_forced_deletion_leave_nothing(http, pool):
     http.post_at(job_id, FIRST, FIRST + 3600).ok(202)
     http.post(f"{job_id}/_flush").ok()
     assert http.get(f"{job_id}/results/buckets").ok()["count"] == 1
+
+
+def test_a_writer_that_comes_after_the_deletion_does_not_run_the_job(http):
+    job_id = http.job(is_open=True)
+    http.post_at(job_id, FIRST).ok(202)
+    http.delete(job_id, force=True).ok()
+    with pytest.raises(NotFound):
+        http.server.writer(job_id, CONTEXT).job.settings()
+    assert job_id not in [each.job.job_id for each in http.server.desks]
+    http.job(job_id, is_open=True)
+    http.post_at(job_id, FIRST).ok(202)
+    assert http.post(f"{job_id}/_flush").ok()["flushed"] is True
 
 
 @pytest.fixture
