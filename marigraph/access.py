@@ -250,19 +250,17 @@ class AccessControl:
         name, colon, secret = _decoded(rest)
         if scheme.lower() == "apikey" and colon:
             principal, until = self._check_key(name, secret)
-        elif scheme.lower() == "basic" and colon:
+            self._remember(header, principal, until, version)
+            return principal
+        if scheme.lower() == "basic" and colon:
             with self._turns[hash((name, address)) % TURNS]:
                 known = self.recall(header)
-                if known is not None:
-                    return known
-                principal, until = self._check_user(name, secret, address), float("inf")
-                self._remember(header, principal, until, version)
-            return principal
-        else:
-            msg = "the Authorization header is neither Basic nor ApiKey"
-            raise WrongCredentials(msg)
-        self._remember(header, principal, until, version)
-        return principal
+                if known is None:
+                    known = self._check_user(name, secret, address)
+                    self._remember(header, known, float("inf"), version)
+                return known
+        msg = "the Authorization header is neither Basic nor ApiKey"
+        raise WrongCredentials(msg)
 
     def _check_key(self, key_id: str, secret: str) -> tuple[Principal, float]:
         key = self._access.keys.get(key_id)

@@ -90,6 +90,7 @@ class Notifier:
         self._settings = settings
         self._codec = build_codec(NOTIFY_EVENTS)
         self._tasks: dict[str, Task] = {}
+        self._versions: dict[str, int] = {}
         self._listed = float("-inf")
         self._stopped = threading.Event()
         self._strands = Strands(THREADS, "notify")
@@ -125,21 +126,22 @@ class Notifier:
                 self._strands.submit(job_id, lambda task=task: self._attend(task))  # type: ignore[misc]
 
     def _list(self) -> None:
-        """Find the jobs that ask for notifications."""
-        found = {}
-        for job in self._jobs.all():
-            notify = _notify_of(job)
+        """Find the jobs that ask for notifications; only those that changed are read."""
+        versions = self._jobs.versions()
+        for job_id in self._tasks.keys() - versions.keys():
+            del self._tasks[job_id]
+        for job_id in [each for each, version in versions.items() if self._versions.get(each) != version]:
+            job = self._jobs.load(job_id)
+            notify, known = _notify_of(job), self._tasks.get(job_id)
             if notify is None:
-                continue
-            known = self._tasks.get(job.job_id)
-            if known is not None and known.job.created_version == job.created_version:
+                self._tasks.pop(job_id, None)
+            elif known is None or known.job.created_version != job.created_version:
+                self._tasks[job_id] = Task(job, notify)
+            else:
                 known.job = job
                 if known.notify != notify:
                     known.notify, known.looked_ms, known.not_before = notify, 0, 0.0
-                found[job.job_id] = known
-            else:
-                found[job.job_id] = Task(job, notify)
-        self._tasks = found
+        self._versions = versions
 
     # -------------------------------------------------------------------------------------------------- deliveries
 
