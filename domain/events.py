@@ -6,6 +6,7 @@ same models the plain structs that msgspec fills several times faster. Times are
 (``_ms``). Next stop: ``domain/job.py``, which decides events and folds them into a job.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import msgspec
@@ -15,7 +16,7 @@ from domain.config import JobConfig
 
 
 class Event(BaseModel):
-    """Base of all job events."""
+    """Base of all events."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -180,15 +181,20 @@ EVENT_TYPES: dict[str, type[Event]] = {
 }
 
 
-def replay_types() -> dict[str, type[msgspec.Struct]]:
+def replay_types(models: Mapping[str, type[Event]] = EVENT_TYPES) -> dict[str, type[msgspec.Struct]]:
     """Derive one msgspec struct per event model, with the same fields and defaults, for fast decoding.
+
+    Parameters
+    ----------
+    models : mapping
+        Stored type string to event model; those of a job unless others are given.
 
     Returns
     -------
     dict
         Stored type string to struct class. Instances read like the models: same attributes, same ``type``.
     """
-    return {name: _struct_of(model) for name, model in EVENT_TYPES.items()}
+    return {name: _struct_of(model) for name, model in models.items()}
 
 
 def _struct_of(model: type[Event]) -> type[msgspec.Struct]:

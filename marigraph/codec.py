@@ -4,6 +4,7 @@ A sample of what replay decodes is validated by pydantic too, so that a stored e
 noticed and not folded silently.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,7 +20,7 @@ JOB_PREFIX = "job-"
 
 
 class Recorded(NamedTuple):
-    """A job event as replay sees it."""
+    """An event as replay sees it."""
 
     event: Any
     version: int
@@ -32,11 +33,14 @@ def stream_of(job_id: str) -> str:
     return JOB_PREFIX + job_id
 
 
-def build_codec() -> Codec:
-    """Make the registry of all event types; there are no upcasters while every type is at version 1."""
-    structs = replay_types()
+def build_codec(models: Mapping[str, type[Event]] = EVENT_TYPES) -> Codec:
+    """Make the registry of the event types of a kind of stream, of jobs unless others are given.
+
+    There are no upcasters while every type is at version 1.
+    """
+    structs = replay_types(models)
     codec = Codec()
-    for name, model in EVENT_TYPES.items():
+    for name, model in models.items():
         codec.register(
             name,
             version=model.schema_version,
