@@ -12,6 +12,8 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
+from eventstore import EventStore, Lease
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -51,6 +53,22 @@ def _host() -> str:
     except OSError:
         namespace = ""
     return ":".join(part for part in (socket.gethostname(), boot, namespace) if part)
+
+
+def take_lease(store: EventStore, stream: str, owner: str, seconds: float) -> tuple[Lease | None, Lease | None]:
+    """Take the lease of a stream, at once from an owner that is surely dead.
+
+    Returns
+    -------
+    lease : Lease or None
+        None if another owner keeps it.
+    previous : Lease or None
+        That of the owner who never let go of it, if there is one.
+    """
+    previous = store.last_holder(stream)
+    holder = Owner.parse(previous.owner) if previous else None
+    dead = previous.owner if previous and holder and holder.is_dead() else None
+    return store.acquire(stream, owner, seconds, replaces=dead), previous
 
 
 _instances = count(1)

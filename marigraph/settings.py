@@ -19,11 +19,22 @@ class Settings:
     lease_seconds: float = 30.0
     """How long a job stays ours when we fall silent; chosen: long against a stalled disk, short for a failover."""
 
+    sources: str | None = None
+    """The TOML file that says where datafeeds may read from; None: nowhere."""
+
     @classmethod
-    def read(cls, environment: Mapping[str, str] = os.environ, database: str | None = None) -> "Settings":
-        """Take the database from the argument, else ``MARIGRAPH_DB``, else a file in the user's data directory."""
+    def read(
+        cls,
+        environment: Mapping[str, str] = os.environ,
+        database: str | None = None,
+        sources: str | None = None,
+    ) -> "Settings":
+        """Take the database from the argument, else ``MARIGRAPH_DB``, else a file in the user's data directory.
+
+        The file of sources is the argument, else ``MARIGRAPH_SOURCES``.
+        """
         chosen = database or environment.get("MARIGRAPH_DB") or _default_database()
-        return cls(database=chosen)
+        return cls(database=chosen, sources=sources or environment.get("MARIGRAPH_SOURCES") or None)
 
 
 def _default_database() -> str:

@@ -94,7 +94,8 @@ class DatafeedConfig(BaseModel):
         histogram = self.histogram(job.time_field)
         return default_frequency_ms(job.bucket_span_seconds, histogram.interval_ms if histogram else None)
 
-    def chunk_ms(self, job: JobConfig) -> int | None:
+    @property
+    def fixed_chunk_ms(self) -> int | None:
         """Return the fixed length of a chunk; None if it is to be estimated, or there are none."""
         chunking = self.chunking_config
         return None if chunking.time_span is None else parse_duration_ms(chunking.time_span, "time_span")

@@ -35,9 +35,9 @@ class Started(Event):
     type: ClassVar[str] = "started"
     start_ms: int
     """First time searched: what was asked for, or right after what the job has seen already."""
+    requested_start_ms: int
     end_ms: int | None = None
     """Time at which the datafeed stops itself and closes its job; None: it goes on in real time."""
-    requested_start_ms: int
     job_open_time_ms: int | None = None
     """Which opening of the job it runs in."""
 

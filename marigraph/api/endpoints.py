@@ -92,12 +92,13 @@ class Endpoint:
 
 def all_endpoints() -> list[Endpoint]:
     """Return every endpoint; of two whose paths could both match, the more special one comes first."""
-    from marigraph.api import absent, cluster, jobs, results, snapshots  # they import this module
+    from marigraph.api import absent, cluster, datafeeds, jobs, results, snapshots  # they import this module
 
     return [
         *cluster.ENDPOINTS,
         *jobs.ENDPOINTS,
         *results.ENDPOINTS,
         *snapshots.ENDPOINTS,
+        *datafeeds.ENDPOINTS,
         *absent.ENDPOINTS,
     ]
