@@ -71,6 +71,7 @@ class Datafeed(msgspec.Struct, frozen=True):
     n_missing: int = 0
     """Late documents reported by the latest delayed-data check."""
     history: tuple[Stretch, ...] = ()
+    """What was searched lately, each stretch from its first document on."""
     search_count: int = 0
     total_search_time_ms: float = 0.0
     exponential_average_ms: float | None = None
@@ -235,7 +236,7 @@ def _started(_datafeed: Datafeed, event: Started, version: int) -> dict[str, Any
 def _searched(datafeed: Datafeed, event: Searched, _version: int) -> dict[str, Any]:
     if event.cause == DELAYED_DATA_CHECK:
         return {"n_missing": event.missing_count}
-    stretch = Stretch(event.start_ms, event.end_ms, event.document_count)
+    first = event.start_ms if event.earliest_record_ms is None else event.earliest_record_ms
     is_empty = event.document_count == 0
     hours = max(event.end_ms - event.start_ms, 1) / HOUR_MS
     past = datafeed.exponential_average_ms
@@ -245,7 +246,7 @@ def _searched(datafeed: Datafeed, event: Searched, _version: int) -> dict[str, A
         "last_search": Stretch(event.start_ms, event.end_ms, event.record_count),
         "n_documents": datafeed.n_documents + event.document_count,
         "n_empty": datafeed.n_empty + 1 if is_empty and event.cause == REALTIME else 0,
-        "history": _remember(datafeed.history, stretch),
+        "history": _remember(datafeed.history, Stretch(first, event.end_ms, event.document_count)),
         "search_count": datafeed.search_count + 1,
         "total_search_time_ms": datafeed.total_search_time_ms + event.took_ms,
         "exponential_average_ms": per_hour if past is None else EXPONENT * past + (1 - EXPONENT) * per_hour,

@@ -55,6 +55,8 @@ class Searched(Event):
     """What the source holds for the range: the records, or what was aggregated into them."""
     cause: str
     """``lookback``, ``realtime``, or ``delayed_data_check``, which posts nothing."""
+    earliest_record_ms: int | None = None
+    latest_record_ms: int | None = None
     missing_count: int = 0
     """Of a delayed-data check: documents that came after their time had been searched."""
     took_ms: float = 0.0

@@ -221,12 +221,15 @@ class DatafeedRun:
             self.close()
         if not records:
             self._chunk = None  # there may be a gap: look again where documents are
+        times = [record[search.time_field] for record in records]
         event = Searched(
             start_ms=start,
             end_ms=end,
             record_count=len(records),
             document_count=search.n_documents(records),
             cause=cause,
+            earliest_record_ms=max(start, align_down(min(times), search.unit_ms)) if times else None,
+            latest_record_ms=max(times) if times else None,
             took_ms=round((time.perf_counter() - started) * 1000, 3),
         )
         self._writer.carry_out(RecordSearch(event, self._started_version), self._context)
@@ -289,7 +292,7 @@ class DatafeedRun:
         if window is None or bucket == self._checked_ms:
             return
         self._checked_ms = bucket
-        stretches = [each for each in self.datafeed.history if each.start_ms >= position - window]
+        stretches = [each for each in self.datafeed.history if each.end_ms > position - window]
         if not stretches:
             return
         start = stretches[0].start_ms
