@@ -6,6 +6,7 @@ clients filter by. Fields that do not apply are left out, never null.
 
 from typing import Any
 
+from domain.config import JobConfig
 from domain.model import BucketInfluencer, BucketResult, Cause, InfluencerResult, RecordResult
 
 RESERVED = frozenset(
@@ -133,6 +134,30 @@ def _cause(cause: Cause) -> dict[str, Any]:
     resource["over_field_name"] = cause.over_field_name
     resource["over_field_value"] = cause.over_field_value
     return resource
+
+
+def plot_resource(config: JobConfig, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the bounds of one series in one bucket, from the row that they are stored in."""
+    detector = config.detectors[row["detector_index"]]
+    terms: dict[str, str] = {}
+    for kind, name in (("partition", detector.partition_field_name), ("by", detector.by_field_name)):
+        if name is not None and row[f"{kind}_field_value"] is not None:
+            terms |= {f"{kind}_field_name": name, f"{kind}_field_value": row[f"{kind}_field_value"]}
+    if detector.over_field_name is not None:
+        terms["over_field_name"] = detector.over_field_name
+    return {
+        "job_id": row["job_id"],
+        "result_type": "model_plot",
+        "bucket_span": row["bucket_span"],
+        "detector_index": row["detector_index"],
+        "timestamp": row["timestamp"],
+        **terms,
+        "model_feature": row["model_feature"],
+        "model_lower": row["model_lower"],
+        "model_upper": row["model_upper"],
+        "model_median": row["model_median"],
+        **({} if row["actual"] is None else {"actual": row["actual"]}),
+    }
 
 
 def influencer_resource(job_id: str, bucket: BucketResult, influencer: InfluencerResult) -> dict[str, Any]:

@@ -12,11 +12,21 @@ import msgspec
 from sqlalchemy import Connection, Table, delete, insert, select
 
 from domain.fold import Outcome
-from domain.model import BucketResult, Model
+from domain.model import BucketResult, Model, Renormalization
 from eventstore import EventStore
+from marigraph.renormalization import PendingBases, base_rows, put_scores, renormalize_stored
 from marigraph.resources import bucket_resource, influencer_resource, record_resource
 from marigraph.sql import upsert
-from marigraph.tables import RESULT_TABLES, buckets, categories, influencers, job_stats, records
+from marigraph.tables import (
+    RESULT_TABLES,
+    buckets,
+    categories,
+    influencers,
+    job_stats,
+    model_plot,
+    records,
+    score_bases,
+)
 
 Row = dict[str, Any]
 
@@ -36,6 +46,9 @@ class BucketRows:
     bucket: Row
     records: list[Row]
     influencers: list[Row]
+    bases: list[Row] = field(default_factory=list)
+    """What the scores of final results rest on."""
+    plots: list[Row] = field(default_factory=list)
 
     @classmethod
     def of(cls, job_id: str, result: BucketResult) -> "BucketRows":
@@ -76,10 +89,50 @@ class BucketRows:
                 }
                 for sequence, influencer in enumerate(result.influencers)
             ],
+            bases=[] if result.is_interim else base_rows(job_id, result),
+            plots=plot_rows(job_id, result),
         )
 
+    def settle(self) -> None:
+        """Bring the scores up to what they rest on now."""
+        for result_type, results in (
+            ("bucket_influencer", [self.bucket]),
+            ("record", self.records),
+            ("influencer", self.influencers),
+        ):
+            bases = [row for row in self.bases if row["result_type"] == result_type]
+            for row in put_scores(result_type, bases, dict(enumerate(results))):
+                results[row.get("sequence", 0)].update(row)
+
     def __len__(self) -> int:
-        return 1 + len(self.records) + len(self.influencers)
+        return 1 + len(self.records) + len(self.influencers) + len(self.bases) + len(self.plots)
+
+
+def plot_rows(job_id: str, result: BucketResult) -> list[Row]:
+    """Make the rows of the bounds of a bucket."""
+    rows: list[Row] = []
+    for plot in result.plots:
+        for name, lower, median, upper, actual in zip(
+            plot.names, plot.lower, plot.median, plot.upper, plot.actual, strict=True
+        ):
+            partition, by = plot.terms_of(name)
+            rows.append(
+                {
+                    "job_id": job_id,
+                    "timestamp": result.timestamp_ms,
+                    "sequence": len(rows),
+                    "bucket_span": result.bucket_span_seconds,
+                    "detector_index": plot.detector_index,
+                    "model_feature": plot.feature,
+                    "partition_field_value": partition,
+                    "by_field_value": by,
+                    "model_lower": lower,
+                    "model_median": median,
+                    "model_upper": upper,
+                    "actual": actual,
+                }
+            )
+    return rows
 
 
 def _text(resource: dict[str, Any]) -> str:
@@ -97,13 +150,16 @@ class PendingResults:
     deletes_interim: bool = False
     final: list[BucketRows] = field(default_factory=list)
     interim: list[BucketRows] = field(default_factory=list)
+    renormalizations: list[Renormalization] = field(default_factory=list)
+    """To be applied to what is stored; to the pending rows they already are."""
+    bases: PendingBases = field(default_factory=PendingBases)
     n_rows: int = 0
 
     def add(self, outcome: Outcome, elapsed_ms: float = 0.0) -> None:
         """Apply the outcome of the next event."""
         if outcome.deletes_all:
             self._drop(None)
-            self.deletes_all = True
+            self.deletes_all, self.renormalizations = True, []
         self.deletes_categories = self.deletes_categories or outcome.deletes_all or outcome.replaces_model
         if outcome.deletes_after_ms is not None:
             after = self.deletes_after_ms
@@ -117,6 +173,10 @@ class PendingResults:
                 rows.bucket["processing_time_ms"] = each_ms
                 self.final.append(rows)
                 self.n_rows += len(rows)
+                self.bases.add(rows.bases)
+                for each in result.renormalizations:
+                    self.bases.renormalize(each)
+                    self.renormalizations.append(each)
         if outcome.interim:
             self.deletes_interim = True
             self.interim = [BucketRows.of(self.job_id, result) for result in outcome.interim]
@@ -126,6 +186,15 @@ class PendingResults:
         self.final = [rows for rows in self.final if after_ms is not None and rows.bucket["timestamp"] <= after_ms]
         self.deletes_interim, self.interim = True, []
         self.n_rows = sum(len(rows) for rows in self.final)
+        self.bases = self.bases.until(after_ms)
+
+    def settle(self) -> None:
+        """Bring the scores of the pending rows up to what they rest on."""
+        changed = self.bases.take_changed()
+        if changed:
+            for rows in self.final:
+                if rows.bucket["timestamp"] in changed:
+                    rows.settle()
 
 
 class ResultWriter:
@@ -190,14 +259,19 @@ def write_pending(connection: Connection, pending: PendingResults) -> None:
             continue
         if pending.deletes_after_ms is not None:
             connection.execute(of_job.where(table.c.timestamp > pending.deletes_after_ms))
-        if pending.deletes_interim:
+        if pending.deletes_interim and "is_interim" in table.c:
             connection.execute(of_job.where(table.c.is_interim))
     if pending.deletes_categories:
         connection.execute(delete(categories).where(categories.c.job_id == pending.job_id))
+    if pending.renormalizations:
+        renormalize_stored(connection, pending.job_id, pending.renormalizations)
+    pending.settle()
     every = [*pending.final, *pending.interim]
     _insert(connection, buckets, [rows.bucket for rows in every])
     _insert(connection, records, [row for rows in every for row in rows.records])
     _insert(connection, influencers, [row for rows in every for row in rows.influencers])
+    _insert(connection, score_bases, [row for rows in every for row in rows.bases])
+    _insert(connection, model_plot, [row for rows in every for row in rows.plots])
 
 
 def write_categories(connection: Connection, job_id: str, model: Model | None, *, every: bool) -> None:

@@ -96,4 +96,39 @@ datafeeds = Table(
     Column("body", Text, nullable=False),  # the whole aggregate (domain.datafeeds.datafeed.encode_datafeed)
 )
 
-RESULT_TABLES = (buckets, records, influencers)
+score_bases = Table(  # what the scores of final results rest on (domain/model/hindsight.py)
+    "score_bases",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("timestamp", BigInteger, primary_key=True),
+    Column("result_type", Text, primary_key=True),  # bucket_influencer, record or influencer
+    Column("sequence", Integer, primary_key=True),  # place among those of its bucket
+    Column("scope", Text, nullable=False),
+    Column("score", Double, nullable=False),
+    Column("ordinary_score", Double, nullable=False),
+    Column("height", Double, nullable=False),
+    Column("peak", Double, nullable=False),
+    Column("strength", Double, nullable=False),
+    Column("later_strength", Double, nullable=False),
+    Index("ix_score_bases_scope", "job_id", "scope", "timestamp"),
+)
+
+model_plot = Table(
+    "model_plot",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("timestamp", BigInteger, primary_key=True),
+    Column("sequence", Integer, primary_key=True),  # place in its bucket: by detector, feature and name
+    Column("bucket_span", BigInteger, nullable=False),
+    Column("detector_index", Integer, nullable=False),
+    Column("model_feature", Text, nullable=False),
+    Column("partition_field_value", Text, nullable=True),
+    Column("by_field_value", Text, nullable=True),
+    Column("model_lower", Double, nullable=False),
+    Column("model_median", Double, nullable=False),
+    Column("model_upper", Double, nullable=False),
+    Column("actual", Double, nullable=True),  # null: the series had no value
+)
+
+RESULT_TABLES = (buckets, records, influencers, score_bases, model_plot)
+"""Deleted, rebuilt and verified together, by time."""

@@ -1,24 +1,29 @@
 """Verify a job: replay it from the first event and compare everything that is stored with what comes out.
 
+The replay writes its results into a scratch database, in the very way in which they are written live.
+
 Compared are the hash chain, the job as its read model has it, every bucket, record and influencer, and the state of
 every snapshot. Not compared: processing times, which are of the run and not of the job.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from sqlalchemy import URL, Connection, Engine, create_engine, select, text
 from sqlalchemy import Row as SqlRow
-from sqlalchemy import select
 
 from domain.job import Job, Snapshot, evolve
 from marigraph.application import Application
 from marigraph.codec import stream_of
 from marigraph.replay import STATE_SCHEMA, CannotReplay, ModelSource
-from marigraph.results import BucketRows, PendingResults, category_row, results_version
-from marigraph.tables import RESULT_TABLES, categories
+from marigraph.results import BucketRows, PendingResults, category_row, results_version, write_pending
+from marigraph.tables import RESULT_TABLES, categories, metadata
 
 ROWS_PER_PAGE = 10_000
 
@@ -63,17 +68,32 @@ def verify_job(app: Application, job_id: str, on_event: Callable[[], None] = lam
     job.settings()
     report = Report(job_id)
     report.checks.append(_check_chain(app, job))
-    replayed = Replayed(app, job)
-    try:
-        replayed.run(on_event)
-    except CannotReplay as error:
-        report.checks.append(Check("replay", False, str(error)))
-        return report
-    report.checks.append(_check_job(job, replayed.job))
-    report.checks.append(_check_results(app, job, replayed))
+    with _scratch() as scratch:
+        replayed = Replayed(app, job, scratch)
+        try:
+            replayed.run(on_event)
+        except CannotReplay as error:
+            report.checks.append(Check("replay", False, str(error)))
+            return report
+        report.checks.append(_check_job(job, replayed.job))
+        report.checks.append(_check_results(app, job, scratch))
     report.checks.extend(_check_categories(app, job, replayed.categories))
     report.checks.extend(replayed.snapshot_checks)
     return report
+
+
+@contextmanager
+def _scratch() -> Iterator[Engine]:
+    """Make an empty database for results, gone when it is done with; nothing in it needs to be durable."""
+    with TemporaryDirectory(prefix="marigraph-verify-") as folder:
+        engine = create_engine(URL.create("sqlite", database=str(Path(folder) / "results.db")))
+        try:
+            with engine.begin() as connection:
+                connection.execute(text("PRAGMA synchronous = OFF"))
+                metadata.create_all(connection, [*RESULT_TABLES, categories])
+            yield engine
+        finally:
+            engine.dispose()
 
 
 @dataclass(slots=True)
@@ -82,10 +102,9 @@ class Replayed:
 
     app: Application
     target: Job
+    scratch: Engine
+    """An empty database for the results."""
     job: Job = field(init=False)
-    buckets: dict[int, bytes] = field(default_factory=dict)
-    """Start of each bucket, in ms, to the digest of all its rows."""
-    interim: dict[int, bytes] = field(default_factory=dict)
     categories: list[dict[str, Any]] | None = None
     """The rows of the categories as far as the results are written; None for a job without messages."""
     results_to: int = 0
@@ -101,6 +120,7 @@ class Replayed:
         source = ModelSource(self.app.store, self.app.codec, job_id, uses_snapshots=False)
         stored = ModelSource(self.app.store, self.app.codec, job_id)
         folded = source.nearest(0, self.target.created_version)
+        pending = PendingResults(job_id)
         self.job = Job(job_id)
         for item in source.events(0, self.target.version):
             self.job = evolve(self.job, item.event, item.version, item.recorded_ms)
@@ -109,28 +129,21 @@ class Replayed:
                 continue
             outcome = folded.step(item)
             if item.version <= self.results_to:
-                pending = PendingResults(job_id)
                 pending.add(outcome)
-                self._apply(pending)
+                if pending.n_rows >= ROWS_PER_PAGE:
+                    pending = self._write(pending)
                 categorizer = folded.model.categorizer if folded.model is not None else None
                 if item.version == self.results_to and categorizer is not None:
                     self.categories = [category_row(job_id, each) for each in categorizer.resources()]
             for snapshot in snapshots.get(item.version, ()):
                 assert folded.model is not None
                 self._compare(snapshot, folded.model.digest(), stored)
+        self._write(pending)
 
-    def _apply(self, pending: PendingResults) -> None:
-        if pending.deletes_all:
-            self.buckets.clear()
-        if pending.deletes_after_ms is not None:
-            limit = pending.deletes_after_ms
-            self.buckets = {start: digest for start, digest in self.buckets.items() if start <= limit}
-        if pending.deletes_interim:
-            self.interim.clear()
-        for rows in pending.final:
-            self.buckets[rows.bucket["timestamp"]] = _digest_of(rows)
-        for rows in pending.interim:
-            self.interim[rows.bucket["timestamp"]] = _digest_of(rows)
+    def _write(self, pending: PendingResults) -> PendingResults:
+        with self.scratch.begin() as connection:
+            write_pending(connection, pending)
+        return PendingResults(self.target.job_id)
 
     def _compare(self, snapshot: Snapshot, digest: bytes, stored: ModelSource) -> None:
         name = f"snapshot {snapshot.snapshot_id}"
@@ -167,10 +180,10 @@ def _check_job(stored: Job, replayed: Job) -> Check:
     return Check("job", False, f"the stored job differs from the replayed one in {', '.join(differing)}")
 
 
-def _check_results(app: Application, job: Job, replayed: Replayed) -> Check:
-    expected = sorted({**replayed.buckets, **replayed.interim}.items())
+def _check_results(app: Application, job: Job, scratch: Engine) -> Check:
+    expected, stored = _digests(scratch.connect, job.job_id), _digests(app.store.reading, job.job_id)
     n_buckets = 0
-    for wanted, found in zip_longest(expected, _stored_digests(app, job.job_id)):
+    for wanted, found in zip_longest(expected, stored):
         if wanted != found:
             start = (wanted or found)[0]
             what = "is missing" if found is None or (wanted and found[0] > wanted[0]) else "differs from the replay"
@@ -210,13 +223,20 @@ def _in_order(rows: BucketRows) -> Iterator[tuple[str, dict[str, Any]]]:
         yield "records", row
     for row in rows.influencers:
         yield "influencers", row
+    for row in rows.bases:
+        yield "score_bases", row
+    for row in rows.plots:
+        yield "model_plot", row
 
 
-def _stored_digests(app: Application, job_id: str) -> Iterator[tuple[int, bytes]]:
+Reading = Callable[[], AbstractContextManager[Connection]]
+
+
+def _digests(reading: Reading, job_id: str) -> Iterator[tuple[int, bytes]]:
     """Yield start and digest of each stored bucket, page by page of time; rows without a bucket come as one too."""
     after = None
     while True:
-        page = _stored_page(app, job_id, after)
+        page = _page(reading, job_id, after)
         for start in sorted(page):
             yield start, _digest_of(page[start])
         if not page:
@@ -224,9 +244,9 @@ def _stored_digests(app: Application, job_id: str) -> Iterator[tuple[int, bytes]
         after = max(page)
 
 
-def _stored_page(app: Application, job_id: str, after: int | None) -> dict[int, BucketRows]:
+def _page(reading: Reading, job_id: str, after: int | None) -> dict[int, BucketRows]:
     page: dict[int, BucketRows] = {}
-    with app.store.reading() as connection:
+    with reading() as connection:
         limit = None
         for table in RESULT_TABLES:
             query = select(table).where(table.c.job_id == job_id).order_by(*table.primary_key)
@@ -245,10 +265,18 @@ def _stored_page(app: Application, job_id: str, after: int | None) -> dict[int, 
     return page
 
 
+_LISTS: dict[str, Callable[[BucketRows], list[dict[str, Any]]]] = {
+    "records": lambda rows: rows.records,
+    "influencers": lambda rows: rows.influencers,
+    "score_bases": lambda rows: rows.bases,
+    "model_plot": lambda rows: rows.plots,
+}
+
+
 def _collect(page: dict[int, BucketRows], table: str, row: SqlRow[Any]) -> None:
     values = dict(row._mapping)
     rows = page.setdefault(row.timestamp, BucketRows({}, [], []))
     if table == "buckets":
         rows.bucket = values
     else:
-        getattr(rows, table).append(values)
+        _LISTS[table](rows).append(values)

@@ -5,6 +5,7 @@ Start at ``model.py``; a bucket's way is ``batch_view``, ``buckets``, ``accumula
 """
 
 from domain.model.functions import check_supported
+from domain.model.hindsight import Basis, Renormalization, score_of
 from domain.model.model import FOLD_VERSION, Model
 from domain.model.results import (
     BucketInfluencer,
@@ -20,6 +21,7 @@ from domain.model.snapshot import DamagedState, decode_state, encode_state
 
 __all__ = [
     "FOLD_VERSION",
+    "Basis",
     "BucketInfluencer",
     "BucketResult",
     "Cause",
@@ -29,8 +31,10 @@ __all__ = [
     "InfluencerResult",
     "Model",
     "RecordResult",
+    "Renormalization",
     "check_supported",
     "decode_state",
     "empty_size_stats",
     "encode_state",
+    "score_of",
 ]

@@ -17,15 +17,40 @@ from domain.model.accumulators import ACCUMULATORS, Accumulator
 from domain.model.activity import SERIES, Activity
 from domain.model.arrays import Arrays, Floats, Ints, Selection
 from domain.model.causes import Causes
-from domain.model.feature_model import BYTES_PER_SERIES, PEAK, PEAK_TIME, Candidates, FeatureModel
+from domain.model.feature_model import BYTES_PER_SERIES, PEAKS, Candidates, FeatureModel
 from domain.model.functions import FUNCTIONS, Feature
 from domain.model.groups import Groups
-from domain.model.normalizer import ORDINARY_SHARE, Calibration, ceiling, faded, severity
+from domain.model.hindsight import RISE_HEIGHT_MIN, RISE_STRENGTH_MIN, height_of, risen, scope_of_series
+from domain.model.normalizer import ORDINARY_SHARE, Calibration, faded, severity
 from domain.model.places_model import PlaceCandidates, PlacesModel
+from domain.model.plot import ModelPlot, Plotting, plot_of
 from domain.model.results import GeoResults, RecordResult
 from domain.model.rules import skipped
 from domain.model.series import Name, SeriesTable, name_cost
 from domain.model.times_model import DAY_SECONDS, WEEK_SECONDS, TimesModel
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the unusual values of one bucket compare with what their series showed before.
+
+    Attributes
+    ----------
+    ordinary : ndarray of shape (k,)
+        Scores for being improbable.
+    heights, peaks : ndarray of shape (k,)
+        Calibrated surprisals above those of usual values, and the greatest before.
+    strengths : ndarray of shape (k,)
+        Of records broken.
+    risen : ndarray of shape (l,)
+        Places of those that put what came before them in the shade.
+    """
+
+    ordinary: Floats
+    heights: Floats
+    peaks: Floats
+    strengths: Floats
+    risen: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +70,7 @@ class Findings:
         Highest score that a value within what its series showed before may have, in parts of 100.
     accumulator : Accumulator or None
         What they were found in.
+    standing : Standing
     causes : Causes or None
         Of members of a population: at which attributes they were unusual.
     """
@@ -55,6 +81,7 @@ class Findings:
     exponents: Floats
     scores: Floats
     accumulator: Accumulator | None
+    standing: "Standing"
     share: float = 1.0
     causes: Causes | None = None
 
@@ -67,6 +94,7 @@ class Findings:
 
 
 _NONE: Final = np.empty(0)
+_NOTHING: Final = Standing(_NONE, _NONE, _NONE, _NONE, np.empty(0, np.int64))
 
 
 class Judge(Protocol):
@@ -99,9 +127,9 @@ def bytes_per_series(judge: Judge) -> int:
 
 
 def peaks_of(judge: Judge) -> Floats:
-    """Return a view of the most unusual exponents so far and their times, shape (2, capacity)."""
+    """Return a view of the greatest surprisals so far and their times, then of records broken if there are any."""
     if isinstance(judge, FeatureModel):
-        return judge.rows[PEAK : PEAK_TIME + 1]
+        return judge.rows[PEAKS]
     assert isinstance(judge, TimesModel | PlacesModel)
     return judge.peaks
 
@@ -122,6 +150,8 @@ class DetectorModel:
         partition), ``scopes`` (partition, of attributes).
     group_bytes : dict of str to int
         What the state of a group takes, its name left out.
+    plotting : Plotting or None
+        What of it is plotted; set by the job.
     """
 
     def __init__(
@@ -142,6 +172,7 @@ class DetectorModel:
         self.groups: dict[str, Groups] = {}
         self.group_bytes: dict[str, int] = {}
         self.activity = Activity(detector)
+        self.plotting: Plotting | None = None
 
     @property
     def memory_bytes(self) -> int:
@@ -206,6 +237,31 @@ class DetectorModel:
             self.activity.learn(accumulator, self.groups, n_slots)
         return findings
 
+    def plot(self, accumulator: Accumulator | None, middle: float) -> list[ModelPlot]:
+        """Return the bounds of a bucket, if they are asked for; to be called before ``find`` learns the bucket.
+
+        Parameters
+        ----------
+        middle : float
+            Middle of the bucket, epoch seconds.
+        """
+        n_slots = self.series.n_slots
+        if self.plotting is None or n_slots == 0:
+            return []
+        if accumulator is not None:
+            accumulator.reserve(n_slots)
+        slots, selection = self.plotting.slots(self.series), self._judged(accumulator)
+        plots = []
+        for model in self.features:
+            if isinstance(model, FeatureModel):
+                model.reserve(n_slots)
+                actual = np.full(n_slots, np.nan)
+                actual[selection] = self._values(accumulator, model.feature, selection)
+                bounds = model.bounds(slots, middle)
+                feature = model.feature.description
+                plots.append(plot_of(self.detector, feature, self.series, slots, bounds=bounds, actual=actual[slots]))
+        return plots
+
     def see(self, accumulator: Accumulator | None, bucket_start: int) -> None:
         """Note which series had records in a bucket that closes."""
         if accumulator is not None:
@@ -229,10 +285,7 @@ class DetectorModel:
     ) -> Findings:
         model = self.features[index]
         model.reserve(self.series.n_slots)
-        if accumulator is None:
-            x = np.zeros(selection.stop if isinstance(selection, slice) else selection.size)
-        else:
-            x = accumulator.value(model.feature.description, selection)
+        x = self._values(accumulator, model.feature, selection)
         judged = model.judge(selection, x, middle)
         candidates = model.candidates(judged, grows_on=is_interim)
         if not is_interim:
@@ -246,6 +299,12 @@ class DetectorModel:
             is_interim=is_interim,
             share=ORDINARY_SHARE if isinstance(model, FeatureModel) else 1.0,
         )
+
+    def _values(self, accumulator: Accumulator | None, feature: Feature, selection: Selection) -> Floats:
+        """Return the values of a feature in a bucket."""
+        if accumulator is None:
+            return np.zeros(selection.stop if isinstance(selection, slice) else selection.size)
+        return accumulator.value(feature.description, selection)
 
     def score(
         self,
@@ -264,8 +323,8 @@ class DetectorModel:
 
         Parameters
         ----------
-        peaks : ndarray of shape (2, capacity)
-            Most unusual exponents so far and their times; changed in place.
+        peaks : ndarray of shape (2 or 4, capacity)
+            Greatest surprisals so far and their times, greatest records broken and their times; changed in place.
         middle : float
             Middle of the bucket, epoch seconds.
         peak_slots : ndarray of shape (k,) or None
@@ -277,25 +336,43 @@ class DetectorModel:
         if found.slots.size == 0:
             if not is_interim:
                 calibration.learn_usual(found.n_judged)
-            return Findings(detector_index, index, found, _NONE, _NONE, accumulator)
-        at = found.slots if peak_slots is None else peak_slots
+            return Findings(detector_index, index, found, _NONE, _NONE, accumulator, _NOTHING)
         exponents = calibration.calibrate(found.exponents)
-        earlier = faded(peaks[0, at], middle - peaks[1, at])
-        scores = share * np.minimum(severity(exponents), ceiling(exponents, earlier))
-        np.maximum(scores, novelty.score(found.strength() * found.is_news), out=scores)
         if not is_interim:
             calibration.learn(found.exponents, found.n_judged)
-            higher = np.flatnonzero(exponents > earlier)
-            if peak_slots is not None:  # of several at one place the last stands, which is then the highest
-                higher = higher[np.argsort(exponents[higher], kind="stable")]
-            peaks[0, at[higher]] = exponents[higher]
-            peaks[1, at[higher]] = middle
         if self.detector.custom_rules:
             bucket_start = middle - 0.5 * self.bucket_span_seconds
             heard = ~skipped(self.detector.custom_rules, found.actual, found.typical, bucket_start)
-            exponents, scores = exponents * heard, scores * heard
+            exponents = exponents * heard
             found = replace(found, is_news=found.is_news * heard)
-        return Findings(detector_index, index, found, exponents, scores, accumulator, share, causes)
+        strengths = found.strength() * found.is_news
+        ordinary = share * severity(exponents)
+        scores = np.maximum(ordinary, novelty.score(strengths))
+        at = found.slots if peak_slots is None else peak_slots
+        heights = height_of(exponents)
+        earlier = faded(peaks[0, at], middle - peaks[1, at])
+        is_higher = risen(heights, earlier, RISE_HEIGHT_MIN)
+        is_shared = peak_slots is not None
+        if not is_interim:
+            _learn_peaks(peaks[:2], at, heights, earlier, middle, is_shared=is_shared)
+        if len(peaks) > 2 and strengths.any():
+            earlier_strengths = faded(peaks[2, at], middle - peaks[3, at])
+            is_higher |= risen(strengths, earlier_strengths, RISE_STRENGTH_MIN)
+            if not is_interim:
+                _learn_peaks(peaks[2:], at, strengths, earlier_strengths, middle, is_shared=is_shared)
+        standing = Standing(ordinary, heights, earlier, strengths, is_higher.nonzero()[0])
+        return Findings(detector_index, index, found, exponents, scores, accumulator, standing, share, causes)
+
+    def scope(self, index: int, slot: int) -> str:
+        """Name what the history belongs to that a series is compared with at a feature."""
+        name = self.peak_name(slot)
+        return scope_of_series(self.detector.detector_index, self.traits.features[index].description, name)
+
+    def peak_name(self, slot: int) -> Name:
+        """Return the values that name what a series shares its peak with: itself alone."""
+        name = self.series.names[slot]
+        assert name is not None, "only series alive are judged"
+        return name
 
     def without_frequent(self, found: Candidates) -> Candidates:
         """Leave out what is of values that the detector is to take as too frequent."""
@@ -367,6 +444,27 @@ class DetectorModel:
             groups.load(under(arrays, f"{key}."), meta[key])
         if self.activity.is_wanted:
             self.activity.load(under(arrays, "activity."), meta["activity"])
+
+
+def _learn_peaks(
+    peaks: Floats, at: Ints, heights: Floats, earlier: Floats, time_seconds: float, *, is_shared: bool
+) -> None:
+    """Keep heights that are greater than the earlier ones as they count now.
+
+    Parameters
+    ----------
+    peaks : ndarray of shape (2, capacity)
+        Changed in place.
+    at : ndarray of shape (k,)
+        Where to.
+    is_shared : bool
+        Several may go to one place, where the greatest is to stay.
+    """
+    higher = (heights > earlier).nonzero()[0]
+    if is_shared:
+        higher = higher[np.argsort(heights[higher], kind="stable")]  # the last at one place stands
+    peaks[0, at[higher]] = heights[higher]
+    peaks[1, at[higher]] = time_seconds
 
 
 def under(arrays: Arrays, prefix: str) -> Arrays:

@@ -15,6 +15,7 @@ from domain.config.functions import Side
 from domain.model import forecast, novelty, spread
 from domain.model.arrays import Arrays, Floats, Ints, Selection, capacity_for, grown
 from domain.model.functions import Feature
+from domain.model.plot import Bounds, bounds_around
 from domain.model.probability import (
     COUNT_MIN,
     PROBABILITY_MIN,
@@ -32,10 +33,10 @@ from domain.model.seasons import DAY, WEEK, Outlook, Profile
 COUNT, TIME, ORIGIN = range(3)
 FORECAST: Final = slice(3, 3 + forecast.N_ROWS)
 SPREAD: Final = slice(FORECAST.stop, FORECAST.stop + spread.N_ROWS)
-PEAK, PEAK_TIME = SPREAD.stop, SPREAD.stop + 1
-N_ROWS: Final = SPREAD.stop + 2
+PEAKS: Final = slice(SPREAD.stop, SPREAD.stop + 4)
+N_ROWS: Final = PEAKS.stop
 """Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; forecast; spread;
-most unusual exponent so far and its time, which belong to ``scoring.py``."""
+greatest surprisal so far and its time, greatest record broken and its time, which belong to ``detector_model.py``."""
 
 BYTES_PER_SERIES: Final = 8 * N_ROWS + 2 * 4 * (DAY.cells + WEEK.cells) + novelty.BYTES_PER_SERIES
 
@@ -184,6 +185,19 @@ class FeatureModel:
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
         news = self.novelty.judge(selection, y, residual, z)
         return Judgement(selection, time_seconds, rows, x, y, mixed, residual, scale, z, expected, day, week, news)
+
+    def bounds(self, slots: Ints, time_seconds: float) -> Bounds:
+        """Return between which values series are expected; nothing is changed.
+
+        Parameters
+        ----------
+        slots : ndarray of shape (m,)
+        time_seconds : float
+            Middle of the bucket.
+        """
+        judged = self.judge(slots, self.rows[ORIGIN, slots], time_seconds)
+        median, is_known = judged.mixed + judged.rows[ORIGIN], judged.rows[COUNT] >= COUNT_MIN
+        return bounds_around(median, judged.scale, is_known, is_non_negative=self.feature.is_non_negative)
 
     def candidates(self, judged: Judgement, *, grows_on: bool = False) -> Candidates:
         """Pick the unusual values and calculate their exact probabilities.

@@ -24,6 +24,7 @@ from domain.model.detectors import make_detector_model
 from domain.model.functions import check_supported
 from domain.model.memory import BASE_BYTES, Memory
 from domain.model.messages import Messages
+from domain.model.plot import Plotting
 from domain.model.results import BucketResult
 from domain.model.scoring import BucketScorer
 from domain.model.size_stats import size_stats
@@ -56,6 +57,8 @@ class Model:
             make_detector_model(detector, config.influencers, config.bucket_span_seconds, n_open)
             for detector in config.detectors
         ]
+        for model in self._detectors:
+            model.plotting = Plotting.of(config.model_plot_config)
         self._memory = Memory(config.model_memory_limit_bytes)
         self._scorer = BucketScorer(config)
         self._messages = Messages.of(config)
@@ -260,6 +263,8 @@ class Model:
         self.config = config
         for model, detector in zip(self._detectors, config.detectors, strict=True):
             model.detector = detector
+            model.plotting = Plotting.of(config.model_plot_config)
+        self._scorer.reconfigure(config)
         self._memory.change_limit(config.model_memory_limit_bytes)
         if self._messages is not None:
             self._messages = Messages.of(config, self._messages.categorizer.state())
@@ -285,12 +290,16 @@ class Model:
         return results
 
     def _result(self, bucket: int, opened: OpenBucket | None, *, is_interim: bool) -> BucketResult:
-        findings = []
+        findings, plots = [], []
         for index, model in enumerate(self._detectors):
             accumulator = opened.accumulators[index] if opened is not None else None
+            if model.plotting is not None and not is_interim:
+                found = model.plot(accumulator, bucket + 0.5 * self._timeline.span)
+                plots += [each for each in found if each.names]
             findings += model.find(accumulator, bucket, self._timeline.span, is_interim=is_interim)
         event_count = opened.event_count if opened is not None else 0
-        return self._scorer.score(self._detectors, findings, bucket, event_count, is_interim=is_interim)
+        result = self._scorer.score(self._detectors, findings, bucket, event_count, is_interim=is_interim)
+        return msgspec.structs.replace(result, plots=plots) if plots else result
 
     def _finish(self, bucket: int, opened: OpenBucket | None) -> None:
         """Book a bucket that closed."""

@@ -1,8 +1,9 @@
-"""From probabilities to scores: calibrated against what this job calls improbable, and held under earlier peaks.
+"""From probabilities to scores, calibrated against what this job calls improbable.
 
 Probabilities are carried as exponents, ``e = -ln p``. If a model is right, exponents beyond a threshold exceed it by 1
 on average; a job whose data have heavier tails than any model allows for exceeds it by more, and its exponents are
-shrunk by that much. A value equal to nothing seen before keeps its rank, whatever came before it.
+shrunk by that much. How far each scope went, its peak, is noted here; what follows from that for scores given before is
+in ``hindsight.py``.
 """
 
 import math
@@ -21,7 +22,7 @@ PRIOR_JUDGED, PRIOR_UNUSUAL = 400.0, 20.0
 """Strength of the belief that the model is right: so many values judged, of which 5 % were unusual. Chosen."""
 MEMORY_SECONDS: Final = 30 * 86_400.0
 PEAK_MEMORY_SECONDS: Final = 20 * 86_400.0
-"""Time in which an earlier peak fades to 37 %, so that a repeat is worth more the longer ago the last was."""
+"""Time at which a peak counts for 37 % only: how far it puts others in the shade."""
 
 ORDINARY_SHARE: Final = 0.7
 """Highest score of a value that is improbable, but within what its series showed before, in parts of 100. Chosen,
@@ -41,6 +42,8 @@ _SEVERITY: Final = (
 """Score against -log10 of the calibrated probability. Chosen: a chance of 1 in 10^5 is where a warning turns into
 something to look at; 0.035 is the cutoff below which the API's users expect nothing."""
 _LOG_10: Final = math.log(10.0)
+SEVERITY_EXPONENT_25: Final = 4.0 * _LOG_10
+"""Exponent that a score of 25 is given for."""
 _SEVERITY_EXPONENTS: Final = np.array([point[0] * _LOG_10 for point in _SEVERITY])
 _SEVERITY_SCORES: Final = np.array([point[1] for point in _SEVERITY])
 
@@ -55,25 +58,9 @@ def severity(exponents: Floats) -> Floats:
     return scores
 
 
-def ceiling(exponents: Floats, peaks: Floats) -> Floats:
-    """Return the highest score that an exponent may have beside the highest one before it.
-
-    A new peak may have 100; what deserves half of what an earlier one deserved, 75; then falling to 0.
-
-    Parameters
-    ----------
-    exponents, peaks : ndarray of shape (k,)
-    """
-    own, earlier = severity(exponents), severity(peaks)
-    ratio = own / np.maximum(np.maximum(own, earlier), 1e-9)
-    limit: Floats = 100.0 * np.minimum(1.5 * ratio, 0.5 + 0.5 * ratio)
-    return limit
-
-
 def faded(peaks: Floats, ages_seconds: Floats) -> Floats:
     """Return earlier peaks as they count now."""
-    above = np.maximum(peaks - UNUSUAL_EXPONENT, 0.0)
-    return UNUSUAL_EXPONENT + above * np.exp(-np.maximum(ages_seconds, 0.0) / PEAK_MEMORY_SECONDS)
+    return peaks * np.exp(np.maximum(ages_seconds, 0.0) * (-1.0 / PEAK_MEMORY_SECONDS))
 
 
 class Calibration:
@@ -130,64 +117,74 @@ class Calibration:
 
 
 class Peak:
-    """The most unusual exponent of a scope so far, fading."""
+    """The greatest height of a scope so far, fading."""
 
     def __init__(self) -> None:
-        self.exponent = 0.0
+        self.height = 0.0
         self.time_seconds = 0.0
 
     def at(self, time_seconds: float) -> float:
         """Return the peak as it counts at a time."""
-        above = max(self.exponent - UNUSUAL_EXPONENT, 0.0)
-        age = max(time_seconds - self.time_seconds, 0.0)
-        return UNUSUAL_EXPONENT + above * math.exp(-age / PEAK_MEMORY_SECONDS)
+        return self.height * math.exp(-max(time_seconds - self.time_seconds, 0.0) / PEAK_MEMORY_SECONDS)
 
-    def learn(self, exponent: float, time_seconds: float) -> None:
-        """Take an exponent in."""
-        if exponent > self.at(time_seconds):
-            self.exponent, self.time_seconds = float(exponent), float(time_seconds)
+    def learn(self, height: float, time_seconds: float) -> None:
+        """Take a height in."""
+        if height > self.at(time_seconds):
+            self.height, self.time_seconds = float(height), float(time_seconds)
 
     def state(self) -> list[float]:
         """Return the peak and its time."""
-        return [self.exponent, self.time_seconds]
+        return [self.height, self.time_seconds]
 
     def load(self, state: list[float]) -> None:
         """Take over what ``state`` returned."""
-        self.exponent, self.time_seconds = map(float, state)
+        self.height, self.time_seconds = map(float, state)
 
 
 class BucketNormalizer:
-    """Scores one thing per bucket: the bucket itself, or one influencer field."""
+    """Scores one thing per bucket: the bucket itself, or one influencer field.
+
+    Attributes
+    ----------
+    peak, strength_peak : Peak
+        Of surprisals above those of usual buckets; of records broken.
+    """
 
     def __init__(self, bucket_span_seconds: int) -> None:
         self.calibration = Calibration(bucket_span_seconds)
         self.peak = Peak()
+        self.strength_peak = Peak()
 
-    def score(self, exponent: float, time_seconds: float) -> float:
-        """Return the score, 0 to 100, of an exponent; nothing is changed."""
+    def judge(self, exponent: float) -> tuple[float, float]:
+        """Return the score, 0 to 100, of an exponent, and how far it lies above usual ones; nothing is changed."""
         if exponent <= UNUSUAL_EXPONENT:
-            return 0.0
+            return 0.0, 0.0
         exponents = self.calibration.calibrate(np.array([exponent]))
-        limit = ceiling(exponents, np.array([self.peak.at(time_seconds)]))
-        return float(np.minimum(severity(exponents), limit)[0])
+        return float(severity(exponents)[0]), max(float(exponents[0]) - UNUSUAL_EXPONENT, 0.0)
 
-    def learn(self, exponent: float, time_seconds: float) -> None:
-        """Take the exponent of a bucket in; 0 when nothing was unusual."""
+    def learn(self, exponent: float, strength: float, time_seconds: float) -> None:
+        """Take a bucket in; an exponent of 0 and a strength of 0 when nothing was unusual."""
+        if strength > 0.0:
+            self.strength_peak.learn(strength, time_seconds)
         if exponent <= UNUSUAL_EXPONENT:
             self.calibration.learn_usual(1)
             return
-        exponents = np.array([exponent])
-        self.peak.learn(float(self.calibration.calibrate(exponents)[0]), time_seconds)
-        self.calibration.learn(exponents, 1)
+        self.peak.learn(self.judge(exponent)[1], time_seconds)
+        self.calibration.learn(np.array([exponent]), 1)
 
     def state(self) -> dict[str, Any]:
         """Return what is to be kept."""
-        return {"calibration": self.calibration.state(), "peak": self.peak.state()}
+        return {
+            "calibration": self.calibration.state(),
+            "peak": self.peak.state(),
+            "strength_peak": self.strength_peak.state(),
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what ``state`` returned."""
         self.calibration.load(state["calibration"])
         self.peak.load(state["peak"])
+        self.strength_peak.load(state["strength_peak"])
 
 
 def exponent_of_best(exponent: float, n_judged: int) -> float:

@@ -14,6 +14,7 @@ from domain.config.functions import Side
 from domain.model.arrays import Arrays, Floats, Ints, capacity_for, grown
 from domain.model.feature_model import BYTES_PER_SERIES, Candidates, FeatureModel, Judgement, without_records
 from domain.model.functions import Feature
+from domain.model.plot import Bounds, bounds_around
 from domain.model.probability import PROBABILITY_MIN, SCREEN_Z, flat_limit, signed, student_tail, tail_dof
 from domain.model.spread import COUNT_SCALE_MIN, SCALE_MIN, VARIATION_MIN, WINSOR
 
@@ -23,6 +24,8 @@ N_ROWS: Final = PEAK + 2
 explain the members (log of the ratio); mean squared and mean absolute distances, plain and of logarithms; most unusual
 exponent so far and its time."""
 
+EXPONENT_MAX: Final = 700.0
+"""The exponential of it is a finite number still."""
 SAMPLES_MIN: Final = 20.0
 """Values that an attribute must have shown before one is judged."""
 MEMORY_SECONDS: Final = 14 * 86_400.0
@@ -202,6 +205,30 @@ class PopulationFeature:
         else:
             np.maximum(scale, np.maximum(VARIATION_MIN, floor * np.exp(-expected)), out=scale)
         return scale
+
+    def bounds(self, slots: Ints, time_seconds: float) -> Bounds:
+        """Return between which values most members at some attributes are expected; nothing is changed.
+
+        Parameters
+        ----------
+        slots : ndarray of shape (m,)
+            Attributes.
+        time_seconds : float
+            Middle of the bucket.
+        """
+        rows, nothing = self.rows[:, slots], np.zeros(slots.size)
+        is_known, is_non_negative = rows[SAMPLES] >= SAMPLES_MIN, self.feature.is_non_negative
+        expected = [nothing - centre.judge(slots, nothing, time_seconds).residual for centre in self.centres]
+        plain, logs = (
+            bounds_around(middle, self._scale(rows, form, middle), is_known, is_non_negative=is_bounded)
+            for form, (middle, is_bounded) in enumerate(zip(expected, (is_non_negative, False), strict=True))
+        )
+        is_log_normal = rows[EVIDENCE] > 0.0
+        lower, median, upper = (
+            np.where(is_log_normal, np.exp(np.minimum(getattr(logs, name), EXPONENT_MAX)), getattr(plain, name))
+            for name in ("lower", "median", "upper")
+        )
+        return Bounds(is_known, lower, median, upper)
 
     def candidates(self, judged: PopulationJudgement, *, grows_on: bool = False) -> Candidates:
         """Pick the unusual members and calculate their probabilities.

@@ -15,8 +15,10 @@ from domain.model.causes import causes_of
 from domain.model.detector_model import DetectorModel, Findings, under
 from domain.model.functions import Feature
 from domain.model.groups import GROUP_OF_SLOT_BYTES, Groups
+from domain.model.plot import ModelPlot, plot_of
 from domain.model.population import PopulationFeature
 from domain.model.population_scattered import PopulationPlaces, PopulationTimes
+from domain.model.series import Name
 
 TIMES_ACTIVE, N_MEMBERS = range(2)
 
@@ -110,6 +112,33 @@ class PopulationModel(DetectorModel):
             peak_slots=peak_slots,
             causes=causes,
         )
+
+    def plot(self, accumulator: Accumulator | None, middle: float) -> list[ModelPlot]:
+        """Return the bounds of the attributes, if they are asked for, whether any member is there or not."""
+        attributes = self.groups["attributes"].table
+        if self.plotting is None or attributes.n_slots == 0:
+            return []
+        self._reserve()
+        slots = self.plotting.slots(attributes)
+        return [
+            plot_of(
+                self.detector,
+                model.feature.description,
+                attributes,
+                slots,
+                bounds=model.bounds(slots, middle),
+                actual=None,
+            )
+            for model in self.populations
+            if isinstance(model, PopulationFeature)
+        ]
+
+    def peak_name(self, slot: int) -> Name:
+        """Return the values that name what a member shares its peak with: the attribute."""
+        attributes = self.groups["attributes"]
+        name = attributes.table.names[int(attributes.of_slot[slot])]
+        assert name is not None, "only series alive are judged"
+        return name
 
     def _weights(self, present: Ints) -> Floats:
         """Return for how much each member counts: one active far more often than most counts for less."""

@@ -1,9 +1,14 @@
 """What the model says of a bucket: frozen values named as in the API, ready to be written by whoever keeps results.
 
-All scores run from 0 (nothing unusual) to 100; all probabilities from 0 to 1, small is unusual.
+All scores run from 0 (nothing unusual) to 100; all probabilities from 0 to 1, small is unusual. Scores named
+``initial_`` stay; the others, unless interim, may be changed by later buckets: ``basis`` is what they rest on, and
+``hindsight.py`` says how.
 """
 
 import msgspec
+
+from domain.model.hindsight import Basis, Renormalization
+from domain.model.plot import ModelPlot
 
 
 class InfluencerMention(msgspec.Struct, frozen=True):
@@ -63,6 +68,7 @@ class RecordResult(msgspec.Struct, frozen=True):
     over_field_name: str | None = None
     over_field_value: str | None = None
     causes: list[Cause] = msgspec.field(default_factory=list)
+    basis: Basis | None = None
 
 
 class BucketInfluencer(msgspec.Struct, frozen=True):
@@ -73,6 +79,7 @@ class BucketInfluencer(msgspec.Struct, frozen=True):
     anomaly_score: float
     raw_anomaly_score: float
     probability: float
+    basis: Basis | None = None
 
 
 class InfluencerResult(msgspec.Struct, frozen=True):
@@ -83,6 +90,7 @@ class InfluencerResult(msgspec.Struct, frozen=True):
     influencer_score: float
     initial_influencer_score: float
     probability: float
+    basis: Basis | None = None
 
 
 class BucketResult(msgspec.Struct, frozen=True):
@@ -96,6 +104,10 @@ class BucketResult(msgspec.Struct, frozen=True):
         Records in the bucket, or the sum of their summary counts.
     records, influencers : list
         The most unusual first.
+    renormalizations : list
+        What this bucket makes of the scores of earlier ones, in the order in which it is to be applied.
+    plots : list
+        Bounds of what was expected, if the job is to keep them.
     """
 
     timestamp_ms: int
@@ -107,3 +119,5 @@ class BucketResult(msgspec.Struct, frozen=True):
     bucket_influencers: list[BucketInfluencer] = msgspec.field(default_factory=list)
     records: list[RecordResult] = msgspec.field(default_factory=list)
     influencers: list[InfluencerResult] = msgspec.field(default_factory=list)
+    renormalizations: list[Renormalization] = msgspec.field(default_factory=list)
+    plots: list[ModelPlot] = msgspec.field(default_factory=list)

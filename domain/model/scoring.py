@@ -2,8 +2,8 @@
 
 The least probable finding speaks for the bucket, as the best of all values judged in it: ``1 - (1 - p)^n``. The same is
 asked of each influencer field, with the findings that have a value of it. Each of these has its own history to be
-normalised against. What a series never showed before bypasses that history: it is scored as it is, or higher if it is
-improbable too.
+calibrated against. What a series never showed before bypasses that history: it is scored as it is, or higher if it is
+improbable too. Scores come with what they rest on, and a bucket with what it makes of earlier ones: ``hindsight.py``.
 """
 
 import math
@@ -14,8 +14,17 @@ from typing import Any, Final
 import numpy as np
 
 from domain.config.job import JobConfig
-from domain.model import novelty
 from domain.model.detector_model import DetectorModel, Findings
+from domain.model.hindsight import (
+    RISE_HEIGHT_MIN,
+    RISE_STRENGTH_MIN,
+    Basis,
+    Review,
+    is_risen,
+    scope_of_field,
+    score_for_records,
+    window_seconds,
+)
 from domain.model.normalizer import BucketNormalizer, exponent_of_best, severity
 from domain.model.results import (
     BucketInfluencer,
@@ -71,6 +80,13 @@ class BucketScorer:
         self._span = config.bucket_span_seconds
         self._fields = config.influencers
         self._normalizers = {name: BucketNormalizer(self._span) for name in (BUCKET_TIME, *self._fields)}
+        self._scopes = {name: scope_of_field(name) for name in self._normalizers}
+        self._review = Review(self._span)
+        self.reconfigure(config)
+
+    def reconfigure(self, config: JobConfig) -> None:
+        """Go on under a changed configuration."""
+        self._review.window = window_seconds(config.renormalization_window_days, self._span)
 
     def score(
         self,
@@ -99,12 +115,16 @@ class BucketScorer:
             for mention in found.record.influencers:
                 name = mention.influencer_field_name
                 evidence[name] = evidence[name].or_better(found.evidence)
-        seen = [
-            self._bucket_influencer(name, each, n_judged, bucket_start, is_interim=is_interim)
-            for name, each in evidence.items()
-        ]
-        bucket_influencers = [item for item in seen if item is not None]
+        unusual = {name: each for name, each in evidence.items() if each.exponent > 0.0 or each.strength > 0.0}
+        seen = [self._bucket_influencer(name, each, n_judged, bucket_start) for name, each in unusual.items()]
+        bucket_influencers = [item for item in seen if item.anomaly_score > 0.0]
         score = max((item.anomaly_score for item in bucket_influencers), default=0.0)
+        renormalizations = []
+        if not is_interim:
+            bases = [item.basis for item in bucket_influencers] + [item.basis for item in influencers]
+            bases += [found.record.basis for found in records]
+            risen = {**_risen(detectors, findings), **self._learn(unusual, n_judged, bucket_start)}
+            renormalizations = self._review.of_bucket(bucket_start, bases, risen)
         return BucketResult(
             timestamp_ms=bucket_start * 1000,
             bucket_span_seconds=self._span,
@@ -115,20 +135,39 @@ class BucketScorer:
             bucket_influencers=bucket_influencers,
             records=[found.record for found in records],
             influencers=influencers,
+            renormalizations=renormalizations,
         )
 
-    def _bucket_influencer(
-        self, name: str, evidence: Evidence, n_judged: int, bucket_start: int, *, is_interim: bool
-    ) -> BucketInfluencer | None:
+    def _bucket_influencer(self, name: str, evidence: Evidence, n_judged: int, bucket_start: int) -> BucketInfluencer:
         exponent = exponent_of_best(evidence.exponent, n_judged)
+        score, basis = self._score(name, evidence, exponent, bucket_start)
+        raw = float(severity(np.array([exponent]))[0]) if score > 0.0 else 0.0
+        return BucketInfluencer(name, score, score, raw, math.exp(-max(exponent, evidence.strength)), basis)
+
+    def _score(self, name: str, evidence: Evidence, exponent: float, bucket_start: int) -> tuple[float, Basis]:
+        """Return the better of the scores for being improbable and for being new, and what it rests on."""
         normalizer = self._normalizers[name]
-        score = _score(evidence, normalizer.score(exponent, bucket_start))
-        if not is_interim:
-            normalizer.learn(exponent, bucket_start)
-        if score <= 0.0:
-            return None
-        raw = float(severity(np.array([exponent]))[0])
-        return BucketInfluencer(name, score, score, raw, math.exp(-max(exponent, evidence.strength)))
+        score, height = normalizer.judge(exponent)
+        ordinary, peak = evidence.share * score, normalizer.peak.at(bucket_start)
+        basis = Basis(self._scopes[name], ordinary, height, peak, evidence.strength)
+        return max(ordinary, score_for_records(evidence.strength)), basis
+
+    def _learn(self, unusual: dict[str, Evidence], n_judged: int, bucket_start: int) -> dict[str, tuple[float, float]]:
+        """Take a bucket into the history; return the scopes whose peak rose, with heights and strengths."""
+        risen = {}
+        for name, normalizer in self._normalizers.items():
+            each = unusual.get(name)
+            if each is None:
+                normalizer.calibration.learn_usual(1)
+                continue
+            exponent = exponent_of_best(each.exponent, n_judged)
+            height = normalizer.judge(exponent)[1]
+            peaks = normalizer.peak.at(bucket_start), normalizer.strength_peak.at(bucket_start)
+            is_higher = is_risen(height, peaks[0], RISE_HEIGHT_MIN)
+            if is_higher or is_risen(each.strength, peaks[1], RISE_STRENGTH_MIN):
+                risen[self._scopes[name]] = (height, each.strength)
+            normalizer.learn(exponent, each.strength, bucket_start)
+        return risen
 
     def _records(self, detectors: Sequence[DetectorModel], findings: Sequence[Findings], n_judged: int) -> list[Found]:
         cutoff = min(CUTOFF, RECORDS_PER_BUCKET_EXPECTED / max(n_judged, 1))
@@ -157,21 +196,23 @@ class BucketScorer:
                     strongest[key] = strongest.get(key, Evidence()).or_better(found.evidence)
         results = []
         for (name, value), evidence in strongest.items():
-            score = _score(evidence, self._normalizers[name].score(evidence.exponent, bucket_start))
+            score, basis = self._score(name, evidence, evidence.exponent, bucket_start)
             if score > 0.0:
                 probability = math.exp(-max(evidence.exponent, evidence.strength))
-                results.append(InfluencerResult(name, value, score, score, probability))
+                results.append(InfluencerResult(name, value, score, score, probability, basis))
         results.sort(key=lambda item: (-item.influencer_score, item.influencer_field_name, item.influencer_field_value))
         return results
 
     def state(self) -> dict[str, Any]:
         """Return what is to be kept."""
-        return {name: normalizer.state() for name, normalizer in self._normalizers.items()}
+        normalizers = {name: normalizer.state() for name, normalizer in self._normalizers.items()}
+        return {"normalizers": normalizers, "review": self._review.state()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Take over what ``state`` returned."""
         for name, normalizer in self._normalizers.items():
-            normalizer.load(state[name])
+            normalizer.load(state["normalizers"][name])
+        self._review.load(state["review"])
 
 
 def _best_of_all(findings: Sequence[Findings], n_judged: int) -> Evidence:
@@ -184,9 +225,17 @@ def _best_of_all(findings: Sequence[Findings], n_judged: int) -> Evidence:
     return best
 
 
-def _score(evidence: Evidence, normalized: float) -> float:
-    """Return the better of the scores for being improbable and for being new."""
-    return max(evidence.share * normalized, float(novelty.score(np.array([evidence.strength]))[0]))
+def _risen(detectors: Sequence[DetectorModel], findings: Sequence[Findings]) -> dict[str, tuple[float, float]]:
+    """Return the scopes of series whose peak rose, with heights and strengths; of several in a scope the greatest."""
+    risen: dict[str, tuple[float, float]] = {}
+    for finding in findings:
+        standing = finding.standing
+        for k in standing.risen.tolist():
+            slot = int(finding.candidates.slots[k])
+            scope = detectors[finding.detector_index].scope(finding.feature_index, slot)
+            height, strength = risen.get(scope, (0.0, 0.0))
+            risen[scope] = (max(height, float(standing.heights[k])), max(strength, float(standing.strengths[k])))
+    return risen
 
 
 def _record(detector: DetectorModel, finding: Findings, k: int, influencer_fields: tuple[str, ...]) -> RecordResult:
@@ -212,8 +261,21 @@ def _record(detector: DetectorModel, finding: Findings, k: int, influencer_field
         partition_field_value=terms.get(config.partition_field_name or ""),
         multi_bucket_impact=float(candidates.impact[k]),
         influencers=_mentions(detector, finding, slot, influencer_fields),
+        basis=_basis(detector, finding, k),
     )
     return detector.complete(record, finding, k)
+
+
+def _basis(detector: DetectorModel, finding: Findings, k: int) -> Basis:
+    """Return what the score of a record rests on."""
+    standing = finding.standing
+    return Basis(
+        detector.scope(finding.feature_index, int(finding.candidates.slots[k])),
+        float(standing.ordinary[k]),
+        float(standing.heights[k]),
+        float(standing.peaks[k]),
+        float(standing.strengths[k]),
+    )
 
 
 def _mentions(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from marigraph import queries
+from marigraph import plot_queries, queries
 from marigraph.cli.output import moment, number, print_json, print_table, say, score
 from marigraph.cli.progress import counting
 from marigraph.cli.session import (
@@ -35,6 +35,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: `marigraph records web --min-score 50 --json`")(records)
     app.command()(influencers)
     app.command()(categories)
+    app.command("model-plot", epilog="Example: `marigraph model-plot web --by checkout --start 2026-01-01`")(model_plot)
     app.command(epilog="Example: `marigraph history web --type opened --type closed`")(history)
     app.command()(verify)
 
@@ -156,6 +157,52 @@ def influencers(
         for item in found["influencers"]
     )
     print_table(("bucket", "score", "field", "value", "probability"), rows, right=("score", "probability"))
+
+
+def model_plot(
+    context: typer.Context,
+    job: JobId,
+    start: Start = None,
+    end: End = None,
+    detector: Annotated[int | None, typer.Option("--detector", help="Only the detector of this index.")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Only this value of the by field.")] = None,
+    partition: Annotated[str | None, typer.Option("--partition", help="Only this partition.")] = None,
+    from_: From = 0,
+    size: Size = queries.PAGE_SIZE,
+    every: Every = False,
+    as_json: Json = False,
+) -> None:
+    """List between which bounds values were expected, for jobs that keep them (`model_plot_config`)."""
+    times = time_ms(start, "start"), time_ms(end, "end")
+    selection = plot_queries.PlotFilter(*times, detector_index=detector, by=by, partition=partition)
+    with session_of(context).application() as application:
+        found = plot_queries.get_model_plot(application, job, selection, page_of(from_, size, every))
+    if as_json:
+        print_json(found)
+        return
+    rows = (
+        (
+            moment(item["timestamp"]),
+            item["model_feature"],
+            _series(item),
+            number(item["model_lower"]),
+            number(item["model_median"]),
+            number(item["model_upper"]),
+            number(item.get("actual")),
+            _place(item),
+        )
+        for item in found["model_plots"]
+    )
+    columns = ("bucket", "feature", "series", "lower", "median", "upper", "actual", "")
+    print_table(columns, rows, right=("lower", "median", "upper", "actual"))
+
+
+def _place(item: dict[str, Any]) -> str:
+    """Say on which side of its bounds a value lies, if not between them."""
+    actual = item.get("actual")
+    if actual is None or item["model_lower"] <= actual <= item["model_upper"]:
+        return ""
+    return "above" if actual > item["model_upper"] else "below"
 
 
 def categories(

@@ -1,6 +1,7 @@
 """Datafeeds at work: nothing lost, nothing doubled, on time, and gone on with after whatever happens."""
 
 import logging
+from itertools import pairwise
 
 import pytest
 
@@ -87,7 +88,7 @@ def test_searches_follow_each_other_without_gap_or_overlap(app, table):
     work(start(app, start=str(START_MS), end=END))
     found = events(app)
     assert (found[0].start_ms, found[-1].end_ms) == (START_MS, int(END))
-    assert all(left.end_ms == right.start_ms for left, right in zip(found, found[1:], strict=False))
+    assert all(left.end_ms == right.start_ms for left, right in pairwise(found))
     assert sum(each.record_count for each in found) == 4_000
 
 

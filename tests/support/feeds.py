@@ -64,8 +64,8 @@ class Table:
 def write_sources(path: Path, **sources) -> str:
     """Write a file of sources; a text is the URL of a database."""
     lines = []
-    for name, options in sources.items():
-        options = {"type": "sql", "url": options} if isinstance(options, str) else options
+    for name, given in sources.items():
+        options = {"type": "sql", "url": given} if isinstance(given, str) else given
         lines.append(f"[sources.{name}]")
         lines += [f"{key} = {json.dumps(value)}" for key, value in options.items() if not isinstance(value, dict)]
         for key, value in options.items():

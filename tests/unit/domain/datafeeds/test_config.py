@@ -130,9 +130,9 @@ def test_a_broken_rule_is_named(fields, config, reason):
 
 def test_ids_are_checked():
     for datafeed_id in ("A", "-a", "", "a b"):
-        with pytest.raises(InvalidArgument, match="^Invalid datafeed_id; "):
+        with pytest.raises(InvalidArgument, match=r"^Invalid datafeed_id; "):
             make(datafeed_id=datafeed_id)
-    with pytest.raises(InvalidArgument, match="^Inconsistent datafeed_id; 'other' specified in the body"):
+    with pytest.raises(InvalidArgument, match=r"^Inconsistent datafeed_id; 'other' specified in the body"):
         body = {"datafeed_id": "other", "job_id": "j", "indices": ["a"]}
         create_datafeed_config(body, datafeed_id="d", job=job())
 

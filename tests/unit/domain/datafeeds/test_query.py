@@ -122,6 +122,7 @@ def test_a_query_says_what_it_looks_at():
     assert query_fields(parse_query(query)) == {"a", "b"}
 
 
+CLAUSES = ["must", "filter", "should", "must_not"]
 scalars = st.one_of(st.text(max_size=5), st.integers(-5, 5), st.booleans(), st.floats(allow_nan=False, width=16))
 leaves = st.one_of(
     st.just({"match_all": {}}),

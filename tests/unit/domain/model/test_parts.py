@@ -10,11 +10,9 @@ from scipy import stats
 
 from domain.model import forecast, spread
 from domain.model.normalizer import (
-    UNUSUAL_EXPONENT,
     BucketNormalizer,
     Calibration,
     Peak,
-    ceiling,
     exponent_of_best,
     faded,
     severity,
@@ -130,18 +128,11 @@ def test_scores_rise_with_the_exponent() -> None:
     assert (scores[0], scores[-1]) == (0.0, 100.0)
 
 
-def test_a_new_peak_is_not_held_down_and_a_lesser_one_is() -> None:
-    exponents = np.array([10.0, 20.0, 30.0])
-    limits = ceiling(exponents, np.array([20.0, 20.0, 20.0]))
-    assert limits[1:].tolist() == [100.0, 100.0]
-    assert limits[0] < 75
-
-
 def test_peaks_fade() -> None:
     month = 30 * 86_400.0
     now, later = faded(np.array([50.0, 50.0]), np.array([0.0, month]))
     assert now == 50.0
-    assert UNUSUAL_EXPONENT < later < 15
+    assert 10 < later < 15
     peak = Peak()
     peak.learn(50.0, 0.0)
     assert peak.at(month) == pytest.approx(later)
@@ -184,5 +175,5 @@ def test_the_best_of_many_is_less_unusual() -> None:
 
 def test_a_usual_bucket_scores_nothing() -> None:
     normalizer = BucketNormalizer(900)
-    assert normalizer.score(1.0, 0.0) == 0.0
-    assert normalizer.score(50.0, 0.0) > 90
+    assert normalizer.judge(1.0) == (0.0, 0.0)
+    assert normalizer.judge(50.0)[0] > 90
