@@ -14,12 +14,13 @@ import typer
 from domain.errors import DomainError
 from eventstore import EventStoreError
 from marigraph import __version__
-from marigraph.cli import data, database, jobs, results, serve, snapshots
+from marigraph.cli import data, database, datafeeds, jobs, results, serve, snapshots
 from marigraph.cli.output import console
 from marigraph.cli.session import Session
 from marigraph.runner import JobFailed
 from marigraph.schema import SchemaError
 from marigraph.settings import Settings
+from marigraph.sources.base import MissingIndex, SourceError
 
 REFUSED, INTERRUPTED = 2, 130
 
@@ -44,6 +45,7 @@ app = typer.Typer(
     epilog="Example: `marigraph run --job job.json data.csv` makes a job, feeds it and prints the anomalies.",
 )
 app.add_typer(jobs.app, name="job")
+app.add_typer(datafeeds.app, name="datafeed")
 app.add_typer(snapshots.app, name="snapshots")
 app.add_typer(database.app, name="db")
 data.register(app)
@@ -69,6 +71,14 @@ def root(
             "(default: MARIGRAPH_DB, else a file in your data directory).",
         ),
     ] = None,
+    sources: Annotated[
+        str | None,
+        typer.Option(
+            "--sources",
+            metavar="FILE",
+            help="TOML file that says where datafeeds may read from (default: MARIGRAPH_SOURCES, else nowhere).",
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what happens to standard error.")] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -80,7 +90,7 @@ def root(
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    context.obj = Session(Settings.read(database=db))
+    context.obj = Session(Settings.read(database=db, sources=sources))
 
 
 def run() -> None:
@@ -104,7 +114,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         return _refuse(cast(ParserError, error).format_message())
     except OSError as error:
         return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except (DomainError, EventStoreError, SchemaError, JobFailed, ValueError) as error:
+    except (DomainError, EventStoreError, SchemaError, JobFailed, SourceError, MissingIndex, ValueError) as error:
         return _refuse(str(error))
     except (KeyboardInterrupt, typer.Abort):
         _refuse("stopped; what was acknowledged is stored, the same command continues from there")

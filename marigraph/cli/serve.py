@@ -1,5 +1,6 @@
 """``marigraph serve``: the HTTP API on a port."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,8 +24,14 @@ def serve(
         Path | None, typer.Option("--tls-cert", help="Certificate chain (PEM); makes it HTTPS.", exists=True)
     ] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Private key (PEM).", exists=True)] = None,
+    sources: Annotated[
+        Path | None, typer.Option("--sources", help="TOML file that says where datafeeds may read from.", exists=True)
+    ] = None,
 ) -> None:
     """Answer the HTTP API until Ctrl-C or SIGTERM; open jobs stay open and go on at the next start."""
     from marigraph.api.server import Listening, serve  # the web framework loads only here
 
-    serve(session_of(context).settings, Listening(host, port, tls_cert, tls_key))
+    settings = session_of(context).settings
+    if sources is not None:
+        settings = replace(settings, sources=str(sources))
+    serve(settings, Listening(host, port, tls_cert, tls_key))

@@ -129,6 +129,16 @@ class DatafeedRun:
             return None
         return self._realtime(source, search, config, settings)
 
+    def settle(self) -> None:
+        """Post what the last search wrote down, if that is not done, before the run is stopped from outside."""
+        self._writer.catch_up()
+        config = self.datafeed.settings()
+        job = self._app.visitor(config.job_id).job
+        if self.is_running and job.state == OPENED:
+            self._pending = None
+            self._resume(job, Search.of(config, job.settings()), self._app.sources.of(config))
+            self._post_pending(job.settings())
+
     def stop(self, *, reason: str, closes_job: bool = False) -> None:
         """End the run."""
         command = StopDatafeed(reason=reason, closes_job=closes_job, started_version=self._started_version)

@@ -127,6 +127,7 @@ class DatafeedRuns:
 
         def task() -> T:
             try:
+                self._settle(datafeed_id, running)
                 return stop()
             finally:
                 self._drop(datafeed_id, running)
@@ -233,6 +234,12 @@ class DatafeedRuns:
         running.problem = f"the latest search failed: {error}"
         log.warning("datafeed %s: %s; it is tried again in %g s", datafeed_id, running.problem, seconds)
         return seconds
+
+    def _settle(self, datafeed_id: str, running: _Running) -> None:
+        try:
+            running.run.settle()
+        except (DomainError, SourceError, MissingIndex, EventStoreError) as error:
+            log.warning("datafeed %s: its last search is not posted, the next start repeats it: %s", datafeed_id, error)
 
     def _drop(self, datafeed_id: str, running: _Running) -> None:
         with self._guard:
