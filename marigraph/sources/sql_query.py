@@ -97,7 +97,7 @@ def _comparable(value: Scalar, column: ColumnElement[Any]) -> Any:
     kind = column.type
     if isinstance(kind, types.Boolean):
         return {"true": True, "false": False}.get(str(value).lower())
-    if isinstance(kind, types.Integer | types.Numeric):
+    if isinstance(kind, types.Integer | types.Numeric | types.Float):
         return None if isinstance(value, bool) else as_number(value)
     if isinstance(kind, types.DateTime | types.Date):
         return _moment(value, kind)

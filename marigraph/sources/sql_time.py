@@ -108,7 +108,9 @@ def raw(column: ColumnElement[Any]) -> ColumnElement[Any]:
 
 def plain_column(column: Column[Any], dialect: str) -> ColumnElement[Any]:
     """Return a column to select; SQLite keeps dates and decimals as it likes, and they are taken as they are."""
-    if dialect == "sqlite" and isinstance(column.type, types.DateTime | types.Date | types.Time | types.Numeric):
+    if dialect == "sqlite" and isinstance(
+        column.type, types.DateTime | types.Date | types.Time | types.Numeric | types.Float
+    ):
         return raw(column).label(column.name)
     return column
 
