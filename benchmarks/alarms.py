@@ -73,7 +73,7 @@ def find_alarms(n_series: int, n_buckets: int, *, seed: int, n_records: float = 
     truth: set[tuple[int, int]] = set()
     scores: dict[tuple[int, int], float] = {}
     model = Model(job_config())
-    for chunk in make_chunks(n_series, n_buckets, seed, n_records, planted, truth):
+    for chunk in make_chunks(n_series, n_buckets, seed, n_records=n_records, planted=planted, truth=truth):
         for result in model.add(chunk):
             bucket = (result.timestamp_ms // 1000 - START) // SPAN
             for record in result.records:
@@ -102,7 +102,7 @@ def job_config() -> JobConfig:
 
 
 def make_chunks(
-    n_series: int, n_buckets: int, seed: int, n_records: float, planted: int, truth: set[tuple[int, int]]
+    n_series: int, n_buckets: int, seed: int, *, n_records: float, planted: int, truth: set[tuple[int, int]]
 ) -> Iterator[RecordBatch]:
     """Make the records of each series and bucket as one record with their mean; few per bucket leave buckets empty."""
     random = np.random.default_rng(seed)

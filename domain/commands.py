@@ -43,6 +43,9 @@ class PostData(Command):
     batches: tuple[RecordBatch, ...]
     digests: tuple[str | None, ...]
     """Hex digest of each batch's content; None for one without any record that can be analysed."""
+    reset_start_ms: int | None = None
+    """Empty the buckets in this range first, as far as they are not final."""
+    reset_end_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,9 @@ class DataPosted(Event):
     latest_record_ms: int | None = None
     digest: str | None = None
     """Hex digest of the batch's content; equal batches have equal digests. None: nothing but counts."""
+    reset_start_ms: int | None = None
+    """The open buckets in this range were emptied before the records were taken."""
+    reset_end_ms: int | None = None
 
 
 class Flushed(Event):

@@ -48,7 +48,9 @@ def fold(model: Model, event: Any, batch: RecordBatch | None = None) -> Outcome:
     return folder(model, event, batch) if folder else NOTHING
 
 
-def _data_posted(model: Model, _event: Any, batch: RecordBatch | None) -> Outcome:
+def _data_posted(model: Model, event: Any, batch: RecordBatch | None) -> Outcome:
+    if event.reset_start_ms is not None:
+        model.reset(event.reset_start_ms, event.reset_end_ms)
     return Outcome(buckets=model.add(batch)) if batch is not None else NOTHING
 
 

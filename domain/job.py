@@ -178,6 +178,8 @@ def _require_open(job: Job) -> JobConfig:
 
 def _post(job: Job, command: PostData) -> list[Event]:
     config = _require_open(job)
+    if command.reset_start_ms is not None:
+        check_time_range(command.reset_start_ms, command.reset_end_ms)
     counts = job.data_counts
     events: list[Event] = []
     for batch, digest in zip(command.batches, command.digests, strict=True):
@@ -189,6 +191,7 @@ def _post(job: Job, command: PostData) -> list[Event]:
             n_analysis_fields=len(config.analysis_fields),
         )
         times = batch.time_ms
+        reset_start_ms = None if events else command.reset_start_ms  # before the first batch of the upload only
         events.append(
             DataPosted(
                 counts=delta.to_dict(),
@@ -196,6 +199,8 @@ def _post(job: Job, command: PostData) -> list[Event]:
                 earliest_record_ms=int(times.min()) if len(times) else None,
                 latest_record_ms=int(times.max()) if len(times) else None,
                 digest=digest,
+                reset_start_ms=reset_start_ms,
+                reset_end_ms=range_end_ms(reset_start_ms, command.reset_end_ms) if reset_start_ms is not None else None,
             )
         )
     return events

@@ -17,6 +17,7 @@ from marigraph.cli.output import moment, say
 from marigraph.cli.progress import working
 from marigraph.cli.results import print_events, print_records
 from marigraph.context import Context
+from marigraph.explain import RecordChoice, explain_record
 from marigraph.settings import DATABASE_FILE, Settings
 
 DEMO_FILE = "demo.db"
@@ -69,6 +70,7 @@ def run_demo(app: Application, context: Context) -> None:
     say(f"reopened it, posted {n_records:,} more, closed it again\n")
     found = queries.get_records(app, job_id, page=queries.Page(0, 8))["records"]
     print_records(found, title=f"The highest anomalies of {job_id}")
+    say(f"\nThe highest in words: {explain_record(app, job_id, RecordChoice()).explanation.sentence}")
     say("\nPut in on purpose:")
     for start, seconds, page, factor, why in TROUBLE:
         when = moment((START + start) * 1000)
@@ -78,6 +80,7 @@ def run_demo(app: Application, context: Context) -> None:
     print_events(events, title=f"The history of {job_id}")
     database = app.settings.database
     say(f"\nLook on:  marigraph --db {database} records {job_id}")
+    say(f"Ask why:  marigraph --db {database} explain {job_id} 2")
     say(f"Check it: marigraph --db {database} verify {job_id}")
 
 

@@ -16,13 +16,11 @@ from domain.job import Job
 from eventstore import AppendResult
 from marigraph.context import Context
 from marigraph.runner import Runner
+from marigraph.settings import Backlog
 from marigraph.writing import Encoded, Visitor, encode_events, timed_out_analysis
 
-BACKLOG_RECORDS_MAX = 2_000_000
-"""Records of one job that may wait for analysis; chosen: a few seconds of work, some 100 MB while they are at hand."""
-
-BACKLOG_WAIT_SECONDS = 30.0
-"""How long a post waits for room in the backlog before it is refused."""
+WAITING_POSTS_MAX = 8
+"""Posts to one job that wait for room in its backlog; more are refused at once, for they keep threads from others."""
 
 LOOK_SECONDS = 0.2
 """Longest time between two looks at the progress of the analysis."""
@@ -45,7 +43,7 @@ class Desk:
         Set when this process lets go of the job.
     """
 
-    def __init__(self, runner: Runner, visitor: Visitor, wake: Callable[["Desk"], None]) -> None:
+    def __init__(self, runner: Runner, visitor: Visitor, wake: Callable[["Desk"], None], backlog: Backlog) -> None:
         self.runner = runner
         self.turn = threading.RLock()
         self.passing: str | None = None
@@ -53,6 +51,8 @@ class Desk:
         self.is_scheduled = False
         self._visitor = visitor
         self._wake = wake
+        self._backlog = backlog
+        self._n_waiting_posts = 0
         self._moved = threading.Condition()
         self._waiting: deque[tuple[int, int]] = deque()
         self._analysed = 0
@@ -109,19 +109,29 @@ class Desk:
 
         A batch larger than the whole backlog goes in when nothing else waits.
         """
-        deadline = time.monotonic() + BACKLOG_WAIT_SECONDS
-        while True:
-            waiting = self.backlog_records
-            if waiting == 0 or waiting + n_records <= BACKLOG_RECORDS_MAX:
-                return
-            with self._moved:
+        if self._has_room(n_records):
+            return
+        with self._moved:
+            is_refused = self._n_waiting_posts >= WAITING_POSTS_MAX
+            self._n_waiting_posts += 1
+        try:
+            deadline = time.monotonic() + (0.0 if is_refused else self._backlog.wait_seconds)
+            while not self._has_room(n_records):
                 if time.monotonic() >= deadline or self.is_gone:
                     msg = (
-                        f"job [{self.job.job_id}] has {waiting} records waiting for analysis, and may have "
-                        f"{BACKLOG_RECORDS_MAX}; send them again later"
+                        f"job [{self.job.job_id}] has {self.backlog_records} records waiting for analysis, and may "
+                        f"have {self._backlog.records_max}; send them again later"
                     )
                     raise TooManyRequests(msg)
-                self._moved.wait(LOOK_SECONDS)
+                with self._moved:
+                    self._moved.wait(LOOK_SECONDS)
+        finally:
+            with self._moved:
+                self._n_waiting_posts -= 1
+
+    def _has_room(self, n_records: int) -> bool:
+        waiting = self.backlog_records
+        return waiting == 0 or waiting + n_records <= self._backlog.records_max
 
     def analysed(self, version: int, timeout_seconds: float) -> int | None:
         """Wait until the results of a version are written; see ``JobWriter``."""

@@ -7,7 +7,7 @@ to do is decided in ``domain/job.py``; what an event does to results is ``domain
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.api_time import parse_api_time
 from domain.commands import (
@@ -22,7 +22,7 @@ from domain.commands import (
     UpdateJob,
     UpdateSnapshot,
 )
-from domain.config import JobConfig, create_job_config
+from domain.config import JobConfig, create_job_config, format_duration
 from domain.data_counts import DataCounts
 from domain.datafeeds.datafeed import STOPPED
 from domain.errors import AlreadyExists, Conflict, TimedOut
@@ -129,7 +129,7 @@ def open_job(
     try:
         app.through(OpenJob(), job_id, context, task, timeout_seconds=timeout_seconds, passing=OPENING)
     except TimedOut as error:
-        msg = f"Opening job [{job_id}] timed out after [{timeout_seconds:g}s]"
+        msg = f"Opening job [{job_id}] timed out after [{format_duration(timeout_seconds)}]"
         raise TimedOut(msg) from error
     app.project()
     return {"opened": True, "node": app.node["id"] if app.node is not None else ""}
@@ -196,6 +196,9 @@ def _close(app: Application, job_id: str, context: Context, *, force: bool, dead
         except TimedOut as error:
             msg = f"closing job [{job_id}] took longer than its timeout; the close itself goes on"
             raise TimedOut(msg) from error
+        except Conflict:  # somebody closed it by force meanwhile: what was asked for holds
+            if app.visitor(job_id).job.state != CLOSED:
+                raise
     else:
         app.release(job_id)
 
@@ -226,10 +229,39 @@ def _persist(runner: Runner, job: Job, now_ms: int) -> SnapshotPersisted | None:
 # ------------------------------------------------------------------------------------------------------------ data
 
 
+class Reset(NamedTuple):
+    """The range of time whose buckets a post empties first, milliseconds since the epoch; no start, no range."""
+
+    start_ms: int | None = None
+    end_ms: int | None = None
+
+    @classmethod
+    def read(cls, parameters: Mapping[str, Any], now_ms: int) -> "Reset":
+        """Read ``reset_start`` and ``reset_end``; ParseError names the one that is no date."""
+        names = ("reset_start", "reset_end")
+        return cls(
+            *(parse_api_time(parameters[name], name, now_ms=now_ms) if parameters.get(name) else None for name in names)
+        )
+
+
+NO_RESET = Reset()
+
+
 def post_data(
-    app: Application, job_id: str, data: bytes, context: Context, command_id: str | None = None
+    app: Application,
+    job_id: str,
+    data: bytes,
+    context: Context,
+    command_id: str | None = None,
+    *,
+    reset: Reset = NO_RESET,
 ) -> dict[str, Any]:
     """Post one body of records: all of it is stored, or nothing.
+
+    Parameters
+    ----------
+    reset : Reset
+        Buckets to be emptied before the records are taken.
 
     Returns
     -------
@@ -241,7 +273,7 @@ def post_data(
     if stored is not None:
         return stored.resource(job_id)
     batches = read_records(data, *input_format(writer.job.settings(), app.now_ms()))
-    return post_batches(writer, batches, context, command_id).resource(job_id)
+    return post_batches(writer, batches, context, command_id, reset).resource(job_id)
 
 
 def data_writer(app: Application, job_id: str, context: Context) -> JobWriter:
@@ -282,11 +314,12 @@ def post_batches(
     batches: Sequence[RecordBatch],
     context: Context,
     command_id: str | None = None,
+    reset: Reset = NO_RESET,
 ) -> DataCounts:
     """Append batches of records, all or none; return what they add to the data counts."""
     writer.admit(sum(batch.record_count for batch in batches))
     records = encode_records(batches)
-    command = PostData(tuple(batches), tuple(each.digest for each in records))
+    command = PostData(tuple(batches), tuple(each.digest for each in records), *reset)
     events = carry_out(writer, lambda _job: command, context, records=records, command_id=command_id)
     return _upload_counts(events, writer.job.data_counts.last_data_ms or 0)
 

@@ -20,6 +20,7 @@ from domain.model import empty_size_stats
 from eventstore import StoredEvent
 from marigraph.application import Application
 from marigraph.codec import stream_of
+from marigraph.ordering import order_by
 from marigraph.results import Timing, read_timing
 from marigraph.tables import buckets, categories, influencers, job_stats, records
 
@@ -39,7 +40,7 @@ def match_jobs(app: Application, expression: str | None, *, allow_no_match: bool
         An exact name matches nothing, or a pattern does and ``allow_no_match`` is false.
     """
     everything = [app.as_seen(job) for job in app.jobs.all()]
-    tokens = [token.strip() for token in (expression or "_all").split(",")]
+    tokens = [token.strip() for token in (expression or "_all").split(",") if token.strip()] or ["_all"]
     found: dict[str, Job] = {}
     missing = []
     for token in tokens:
@@ -180,9 +181,9 @@ def get_records(
     app: Application, job_id: str, selection: ResultFilter = EVERYTHING, page: Page = FIRST_PAGE
 ) -> dict[str, Any]:
     """List records, the highest score first."""
-    require_job(app, job_id)
+    fields = require_job(app, job_id).settings().analysis_fields
     kind = _Kind(records, "record_score", "record_score", is_descending=True)
-    total, bodies = _read_results(app, job_id, kind, selection, page)
+    total, bodies = _read_results(app, job_id, kind, selection, page, data_fields=fields)
     return {"count": total, "records": bodies}
 
 
@@ -190,9 +191,9 @@ def get_influencers(
     app: Application, job_id: str, selection: ResultFilter = EVERYTHING, page: Page = FIRST_PAGE
 ) -> dict[str, Any]:
     """List influencers, the highest score first."""
-    require_job(app, job_id)
+    fields = require_job(app, job_id).settings().analysis_fields
     kind = _Kind(influencers, "influencer_score", "influencer_score", is_descending=True)
-    total, bodies = _read_results(app, job_id, kind, selection, page)
+    total, bodies = _read_results(app, job_id, kind, selection, page, data_fields=fields)
     return {"count": total, "influencers": bodies}
 
 
@@ -231,6 +232,7 @@ def _read_results(
     page: Page,
     *,
     where: Sequence[ColumnElement[bool]] = (),
+    data_fields: Sequence[str] = (),
 ) -> tuple[int, list[Any]]:
     """Read the JSON bodies of one page of a result table, and the number of matches."""
     if not page.every:
@@ -238,7 +240,9 @@ def _read_results(
     table = kind.table
     condition = and_(table.c.job_id == job_id, *_conditions(kind, selection), *where)
     columns = [table.c.body, *([table.c.processing_time_ms] if table is buckets else [])]
-    query = select(*columns).where(condition).order_by(*_order(kind, selection))
+    is_descending = kind.is_descending if selection.desc is None else selection.desc
+    order = order_by(table, selection.sort or kind.sort, is_descending=is_descending, data_fields=data_fields)
+    query = select(*columns).where(condition).order_by(*order)
     if not page.every:
         query = query.limit(page.size).offset(page.start)
     with app.store.reading() as connection:
@@ -261,19 +265,6 @@ def _conditions(kind: _Kind, selection: ResultFilter) -> Iterator[ColumnElement[
         yield columns[kind.score] >= selection.score_min
     if selection.exclude_interim:
         yield columns.is_interim.is_(False)
-
-
-def _order(kind: _Kind, selection: ResultFilter) -> Iterator[ColumnElement[Any]]:
-    columns = kind.table.c
-    name = selection.sort or kind.sort
-    if name not in columns or name in ("job_id", "body", "sequence"):
-        allowed = ", ".join(sorted(set(columns.keys()) - {"job_id", "body", "sequence"}))
-        msg = f"cannot sort by [{name}]; sort by one of: {allowed}"
-        raise BadRequest(msg)
-    is_descending = kind.is_descending if selection.desc is None else selection.desc
-    for column in dict.fromkeys((name, "timestamp", *(["sequence"] if "sequence" in columns else []))):
-        # Equal scores are ordered by time in the same direction; records of one bucket as they were written.
-        yield columns[column].desc() if is_descending and column != "sequence" else columns[column].asc()
 
 
 def _expand(app: Application, job_id: str, bucket: dict[str, Any], *, exclude_interim: bool) -> dict[str, Any]:
@@ -390,6 +381,12 @@ def snapshot_resource(job_id: str, snapshot: Snapshot) -> dict[str, Any]:
     return {**resource, "retain": snapshot.retain}
 
 
+SNAPSHOT_SORTS = (
+    *("timestamp", "snapshot_id", "description", "latest_record_time_stamp", "latest_result_time_stamp", "retain"),
+    *("min_version", "snapshot_doc_count", "job_id"),
+)
+
+
 def get_snapshots(
     app: Application,
     job_id: str,
@@ -410,13 +407,13 @@ def get_snapshots(
     ]
     resources = [snapshot_resource(job_id, snapshot) for snapshot in found]
     name = selection.sort or "timestamp"
-    if resources and name not in resources[0]:
-        msg = f"cannot sort by [{name}]; sort by one of: {', '.join(sorted(resources[0]))}"
+    if name not in SNAPSHOT_SORTS:
+        msg = f"cannot sort by [{name[:256]}]; sort by one of: {', '.join(SNAPSHOT_SORTS)}"
         raise BadRequest(msg)
-    resources.sort(
-        key=lambda resource: (str(resource[name]) if name != "timestamp" else 0, resource["timestamp"]),
-        reverse=selection.desc is not False,
-    )
+    is_descending = selection.desc is not False
+    resources.sort(key=lambda resource: resource["timestamp"], reverse=is_descending)
+    resources.sort(key=lambda resource: resource.get(name, ""), reverse=is_descending)
+    resources.sort(key=lambda resource: name not in resource)  # those without the field come last
     shown = resources if page.every else resources[page.start : page.start + page.size]
     return {"count": len(resources), "model_snapshots": shown}
 

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Table, bindparam, literal, select, tuple_, update
 
 from domain.model import Basis, BucketResult, Renormalization, score_of
 from marigraph.tables import buckets, influencers, records, score_bases
@@ -20,6 +20,9 @@ Values = dict[str, Any]
 
 KEYS_PER_QUERY = 500
 """Scopes or buckets named in one statement; chosen: far below what any database takes as parameters."""
+
+ROWS_PER_PAGE = 10_000
+"""Bases changed at a time; chosen: some 10 MB, however many records an outage has written in a day."""
 
 _COLUMNS = ("peak", "later_strength", "score")
 
@@ -156,19 +159,32 @@ def _in_window(every: Sequence[Renormalization]) -> list[ColumnElement[bool]]:
 
 
 def _change(connection: Connection, job_id: str, where: list[ColumnElement[bool]], renormalizations_of: Any) -> None:
-    query = select(score_bases).where(score_bases.c.job_id == job_id, *where)
-    changed, rescored = [], []
-    for stored in connection.execute(query):
-        row = dict(stored._mapping)
-        for each in renormalizations_of(row["scope"]):
-            if _covers(each, row["timestamp"]):
-                _touch(row, each)
-        if any(row[name] != stored._mapping[name] for name in _COLUMNS):
-            changed.append(row)
-        if row["score"] != stored.score:
-            rescored.append(row)
-    _update(connection, score_bases, _COLUMNS, changed)
-    _put_stored_scores(connection, job_id, rescored)
+    for page in _pages(connection, [score_bases.c.job_id == job_id, *where]):
+        changed, rescored = [], []
+        for stored in page:
+            row = dict(stored._mapping)
+            for each in renormalizations_of(row["scope"]):
+                if _covers(each, row["timestamp"]):
+                    _touch(row, each)
+            if any(row[name] != stored._mapping[name] for name in _COLUMNS):
+                changed.append(row)
+            if row["score"] != stored.score:
+                rescored.append(row)
+        _update(connection, score_bases, _COLUMNS, changed)
+        _put_stored_scores(connection, job_id, rescored)
+
+
+def _pages(connection: Connection, where: list[ColumnElement[bool]]) -> Iterator[Sequence[Row[Any]]]:
+    """Read bases in the order of their keys, which no renormalisation changes."""
+    key = (score_bases.c.timestamp, score_bases.c.result_type, score_bases.c.sequence)
+    query = select(score_bases).where(*where).order_by(*key).limit(ROWS_PER_PAGE)
+    page = connection.execute(query).all()
+    while page:
+        yield page
+        if len(page) < ROWS_PER_PAGE:
+            return
+        last = tuple_(*(literal(getattr(page[-1], column.name)) for column in key))
+        page = connection.execute(query.where(tuple_(*key) > last)).all()
 
 
 def _put_stored_scores(connection: Connection, job_id: str, bases: list[Values]) -> None:

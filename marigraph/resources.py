@@ -73,34 +73,22 @@ def record_resource(job_id: str, bucket: BucketResult, record: RecordResult) -> 
         "is_interim": bucket.is_interim,
         "timestamp": bucket.timestamp_ms,
     }
-    series = (
-        ("by_field_name", record.by_field_name, "by_field_value", record.by_field_value),
-        (
-            "partition_field_name",
-            record.partition_field_name,
-            "partition_field_value",
-            record.partition_field_value,
-        ),
-        ("over_field_name", record.over_field_name, "over_field_value", record.over_field_value),
-    )
     extra: dict[str, list[str]] = {}
-    for name_key, name, value_key, value in series:
-        if name is not None and value is not None:
-            resource[name_key] = name
-            resource[value_key] = value
-            extra[name] = [value]
+    for kind in ("by", "partition"):
+        extra |= _put_field(resource, kind, record)
     resource["function"] = record.function
     resource["function_description"] = record.function_description
+    if not record.causes:
+        resource["typical"] = record.typical
+        resource["actual"] = record.actual
+    if record.field_name is not None:
+        resource["field_name"] = record.field_name
+    extra |= _put_field(resource, "over", record)
     if record.causes:
         resource["causes"] = [_cause(cause) for cause in record.causes]
         by_values = {cause.by_field_value: None for cause in record.causes if cause.by_field_value is not None}
         if by_values and record.causes[0].by_field_name is not None:
             extra[record.causes[0].by_field_name] = list(by_values)
-    else:
-        resource["typical"] = record.typical
-        resource["actual"] = record.actual
-    if record.field_name is not None:
-        resource["field_name"] = record.field_name
     if record.influencers:
         resource["influencers"] = [
             {
@@ -119,12 +107,19 @@ def record_resource(job_id: str, bucket: BucketResult, record: RecordResult) -> 
     return resource
 
 
+def _put_field(resource: dict[str, Any], kind: str, named: RecordResult | Cause) -> dict[str, list[str]]:
+    """Put a by, over or partition field into a resource, if it is set; return the key to filter by."""
+    name, value = getattr(named, f"{kind}_field_name"), getattr(named, f"{kind}_field_value")
+    if name is None or value is None:
+        return {}
+    resource[f"{kind}_field_name"], resource[f"{kind}_field_value"] = name, value
+    return {name: [value]}
+
+
 def _cause(cause: Cause) -> dict[str, Any]:
     resource: dict[str, Any] = {"probability": cause.probability}
     for kind in ("by", "partition"):
-        name, value = getattr(cause, f"{kind}_field_name"), getattr(cause, f"{kind}_field_value")
-        if name is not None and value is not None:
-            resource[f"{kind}_field_name"], resource[f"{kind}_field_value"] = name, value
+        _put_field(resource, kind, cause)
     resource["function"] = cause.function
     resource["function_description"] = cause.function_description
     resource["typical"] = cause.typical

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 from domain.commands import Command
 from domain.datafeeds import Datafeed
-from domain.errors import TimedOut
-from domain.job import OPENED, Job, decide
+from domain.errors import Conflict, TimedOut
+from domain.job import OPENED, OPENING, Job, decide
 from eventstore import CheckpointMoved, Codec, EventStore, EventStoreError, FencedOut
 from marigraph.application import OWN_POLL_SECONDS, Application
 from marigraph.codec import JOB_PREFIX
@@ -43,8 +43,8 @@ ADOPT_SECONDS = 10.0
 RELEASE_SECONDS = 60.0
 """How long a deletion waits for the analysis of its job to stop."""
 
-JOBS_SHOWN_MAX = 512
-"""What clients are told how many jobs may be open; nothing ends there, each open job costs its model's memory."""
+JOBS_SHOWN_MAX = 20
+"""How many jobs clients are told may be open (the API's default); nothing ends there, memory is the only bound."""
 
 SERVER = Context("marigraph-server")
 """Who takes open jobs over when no client asks for it."""
@@ -122,7 +122,7 @@ class Server(Application):
             desk.refresh()
             decide(desk.job, command)
             desk.passing = passing
-        future = self._strands.submit(job_id, lambda: _perform(desk, task))
+        future = self._strands.submit(job_id, lambda: _perform(desk, task, passing))
         try:
             return future.result(max(deadline - time.monotonic(), 0.0))
         except TimeoutError as error:
@@ -176,7 +176,7 @@ class Server(Application):
             if runner is None:
                 return None
             visitor = Visitor(self.store, self.jobs, runner.job, runner.lease.epoch)
-            desk = self._desks[job_id] = Desk(runner, visitor, self._wake)
+            desk = self._desks[job_id] = Desk(runner, visitor, self._wake, self.settings.backlog)
         self._wake(desk)
         return desk
 
@@ -282,7 +282,13 @@ class Server(Application):
         super().close()
 
 
-def _perform(desk: Desk, task: Callable[[Runner], T]) -> T:
+def _perform(desk: Desk, task: Callable[[Runner], T], passing: str | None) -> T:
+    if desk.is_gone:  # closed by force, deleted or taken over before its turn came
+        job_id = desk.runner.job.job_id
+        msg = f"job [{job_id}] was closed or taken over while its turn had not come"
+        if passing == OPENING:
+            msg = "The job has been closed while waiting to be opened"
+        raise Conflict(msg)
     try:
         return task(desk.runner)
     finally:

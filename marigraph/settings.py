@@ -11,6 +11,16 @@ DATABASE_FILE = "marigraph.db"
 
 
 @dataclass(frozen=True, slots=True)
+class Backlog:
+    """How much of one job may wait for its analysis in a server."""
+
+    records_max: int = 2_000_000
+    """Chosen: a few seconds of work, some 100 MB while the records are at hand."""
+    wait_seconds: float = 30.0
+    """How long a post waits for room before it is refused."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one process."""
 
@@ -18,6 +28,7 @@ class Settings:
     """A database URL, or the path of a SQLite file."""
     lease_seconds: float = 30.0
     """How long a job stays ours when we fall silent; chosen: long against a stalled disk, short for a failover."""
+    backlog: Backlog = Backlog()
 
     sources: str | None = None
     """The TOML file that says where datafeeds may read from; None: nowhere."""

@@ -8,7 +8,7 @@ from domain.config.analysis import AnalysisConfig
 from domain.config.byte_sizes import format_bytes, parse_bytes
 from domain.config.create import create_job_config, validate_detector, validate_job
 from domain.config.detector import MLCATEGORY, Detector
-from domain.config.durations import parse_duration_ms, parse_duration_seconds
+from domain.config.durations import format_duration, parse_duration_ms, parse_duration_seconds
 from domain.config.ids import (
     check_body_id,
     check_datafeed_id,
@@ -38,6 +38,7 @@ __all__ = [
     "check_results_index_name",
     "create_job_config",
     "format_bytes",
+    "format_duration",
     "is_valid_id",
     "parse_bytes",
     "parse_duration_ms",

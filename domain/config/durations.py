@@ -81,6 +81,20 @@ def parse_duration_seconds(text: str, field: str = "duration") -> int:
     return seconds
 
 
+def format_duration(seconds: float) -> str:
+    """Return a length in the largest unit that leaves it whole.
+
+    >>> format_duration(1800), format_duration(90), format_duration(0.05)
+    ('30m', '90s', '50ms')
+    """
+    millis = round(seconds * 1000)
+    for unit in ("d", "h", "m", "s"):
+        size = _UNIT_NANOS[unit] // NANOS_PER_MS
+        if millis and millis % size == 0:
+            return f"{millis // size}{unit}"
+    return f"{millis}ms"
+
+
 def check_positive_seconds(text: str, field: str) -> None:
     """Refuse a duration that is not positive or no multiple of a second, in this order."""
     if parse_duration_nanos(text, field) <= 0:

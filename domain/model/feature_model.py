@@ -145,7 +145,7 @@ class FeatureModel:
         self.novelty = novelty.Novelty(bucket_span_seconds)
         levels = forecast.time_constants(bucket_span_seconds)
         self._memories = np.concatenate([levels, [[spread.short_memory_seconds(bucket_span_seconds)]]])
-        self._long_memory_buckets = float(levels[3, 0]) / bucket_span_seconds
+        self.long_memory_buckets = float(levels[3, 0]) / bucket_span_seconds
 
     def reserve(self, n_slots: int) -> None:
         """Make room for ``n_slots`` series."""
@@ -240,7 +240,7 @@ class FeatureModel:
         """Return the probabilities of values at least as far from what was expected."""
         rows, scale = judged.rows[:, at], judged.scale[at]
         count, residuals = rows[COUNT], rows[SPREAD]
-        n_effective = np.minimum(count, self._long_memory_buckets)
+        n_effective = np.minimum(count, self.long_memory_buckets)
         dof = tail_dof(residuals[spread.SQUARE], residuals[spread.ABSOLUTE], scale, n_effective)
         away = signed(judged.z, side)[at] / spread.leaning(residuals, judged.z[at])
         probability = student_tail(away, dof, count, side)

@@ -16,6 +16,9 @@ LAST, FAST, SLOW, DAY_SLOW, WEEK_SLOW, DAY_FAST = range(6)
 from the weekly profile; fast deviation from the daily profile."""
 
 N_PREDICTORS: Final = 6
+NAMES: Final = ("last value", "fast level", "slow level", "slow by day", "slow by week", "fast by day")
+SEASONS: Final = (None, None, None, "day", "week", "day")
+"""What the predictors are called, and which profile each adds to its level; for those who explain a forecast."""
 ERRORS: Final = slice(N_PREDICTORS, 2 * N_PREDICTORS)
 N_ROWS: Final = 2 * N_PREDICTORS
 """Levels, then the mean absolute error of the predictor that uses each."""
@@ -67,8 +70,22 @@ def predict(rows: Floats, day: Floats, week: Floats) -> Floats:
     return expected
 
 
+def weigh(rows: Floats, scale: Floats) -> Floats:
+    """Return the weight of each predictor: the inverse fourth power of its error, the best one's as 1.
+
+    Returns
+    -------
+    ndarray of shape (N_PREDICTORS, m)
+    """
+    errors = rows[ERRORS] + 0.01 * scale
+    weights: Floats = np.minimum.reduce(errors, axis=0) / errors
+    weights *= weights
+    weights *= weights
+    return weights
+
+
 def mix(rows: Floats, expected: Floats, scale: Floats) -> Floats:
-    """Weigh the predictors by the inverse fourth power of their errors.
+    """Return the mean of what the predictors expect, each with its weight.
 
     Parameters
     ----------
@@ -79,10 +96,7 @@ def mix(rows: Floats, expected: Floats, scale: Floats) -> Floats:
     -------
     ndarray of shape (m,)
     """
-    errors = rows[ERRORS] + 0.01 * scale
-    weights = np.minimum.reduce(errors, axis=0) / errors
-    weights *= weights
-    weights *= weights
+    weights = weigh(rows, scale)
     total = weights[0].copy()
     mixed: Floats = weights[0] * expected[0]
     for weight, value in zip(weights[1:], expected[1:], strict=True):

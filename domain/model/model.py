@@ -6,6 +6,7 @@ detector judges and learns (``detector_model.py``, ``feature_model.py``), and wh
 were cut into batches, on a clock, or on the order of tables.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
@@ -20,6 +21,7 @@ from domain.data_counts import accept_mask
 from domain.model.arrays import Arrays, Bools, Floats, Ints
 from domain.model.batch_view import REFUSED, DetectorView
 from domain.model.buckets import OpenBucket
+from domain.model.detector_model import DetectorModel
 from domain.model.detectors import make_detector_model
 from domain.model.functions import check_supported
 from domain.model.memory import BASE_BYTES, Memory
@@ -40,17 +42,26 @@ PRUNE_WINDOW_BUCKETS: Final = 100
 DAY_SECONDS: Final = 86_400
 
 
+Witness = Callable[[Sequence[DetectorModel], OpenBucket | None, int, int], None]
+"""Looks at a bucket that is about to close: the detectors, its records, its start and span in epoch seconds. It must
+change nothing."""
+
+
 class Model:
     """State of one job's analysis.
 
     Attributes
     ----------
     config : JobConfig
+    witness : Witness or None
+        Called before each bucket with a result closes; what it sees has learnt nothing of the bucket. Not part of the
+        state.
     """
 
     def __init__(self, config: JobConfig) -> None:
         check_supported(config)
         self.config = config
+        self.witness: Witness | None = None
         self._timeline = Timeline(config.bucket_span_seconds, config.latency_seconds)
         n_open = self._timeline.n_open_max
         self._detectors = [
@@ -228,6 +239,16 @@ class Model:
         self._timeline.begin(time)
         return self._close_until(self._timeline.bound(time))
 
+    def reset(self, start_ms: int, end_ms: int) -> None:
+        """Empty the open buckets that overlap a range, so that their records can come again.
+
+        Without latency nothing can come again, and nothing is emptied.
+        """
+        span_ms = self._timeline.span * 1000
+        if self._timeline.latency > 0:
+            for bucket in [start for start in self._open if start_ms - span_ms < start * 1000 < end_ms]:
+                del self._open[bucket]
+
     def skip_time(self, time_ms: int) -> None:
         """Jump to a time, rounded up to the start of a bucket, without results and without learning."""
         target = self._timeline.ceil(-(-time_ms // 1000))
@@ -284,6 +305,8 @@ class Model:
                 self._drop_before(min([target, *self._open]))
                 continue
             if timeline.has_result(bucket):
+                if self.witness is not None:
+                    self.witness(self._detectors, opened, bucket, timeline.span)
                 results.append(self._result(bucket, opened, is_interim=False))
                 self._latest_result = bucket
             self._finish(bucket, opened)

@@ -28,7 +28,7 @@ ORDINARY_SHARE: Final = 0.7
 """Highest score of a value that is improbable, but within what its series showed before, in parts of 100. Chosen,
 measured by benchmarks/nab.py: it stays below what never happened before, and above 50 where it is one in 10^7."""
 
-_SEVERITY: Final = (
+SEVERITY: Final = (
     (0.0, 0.0),
     (-math.log10(0.035), 0.0),
     (3.0, 8.0),
@@ -44,8 +44,8 @@ something to look at; 0.035 is the cutoff below which the API's users expect not
 _LOG_10: Final = math.log(10.0)
 SEVERITY_EXPONENT_25: Final = 4.0 * _LOG_10
 """Exponent that a score of 25 is given for."""
-_SEVERITY_EXPONENTS: Final = np.array([point[0] * _LOG_10 for point in _SEVERITY])
-_SEVERITY_SCORES: Final = np.array([point[1] for point in _SEVERITY])
+_SEVERITY_EXPONENTS: Final = np.array([point[0] * _LOG_10 for point in SEVERITY])
+_SEVERITY_SCORES: Final = np.array([point[1] for point in SEVERITY])
 
 
 def severity(exponents: Floats) -> Floats:
@@ -76,6 +76,12 @@ class Calibration:
         self._keep = math.exp(-bucket_span_seconds / MEMORY_SECONDS)
         self.n_judged = self.n_unusual = self.excess = 0.0
 
+    def correction(self) -> tuple[float, float]:
+        """Return the exponent from which values are unusual here, and how far beyond it they come on average."""
+        unusual = PRIOR_UNUSUAL + self.n_unusual
+        threshold = -math.log(max(unusual / (PRIOR_JUDGED + self.n_judged), UNUSUAL))
+        return threshold, max((PRIOR_UNUSUAL + self.excess) / unusual, 1.0)
+
     def calibrate(self, exponents: Floats) -> Floats:
         """Return the exponents as they would be if the model were right. Exponents of usual values stay.
 
@@ -83,9 +89,7 @@ class Calibration:
         ----------
         exponents : ndarray of shape (k,)
         """
-        unusual = PRIOR_UNUSUAL + self.n_unusual
-        threshold = -math.log(max(unusual / (PRIOR_JUDGED + self.n_judged), UNUSUAL))
-        mean_excess = max((PRIOR_UNUSUAL + self.excess) / unusual, 1.0)
+        threshold, mean_excess = self.correction()
         above = np.maximum(exponents - UNUSUAL_EXPONENT, 0.0)
         calibrated: Floats = np.minimum(exponents, threshold) + above / mean_excess
         return calibrated

@@ -66,7 +66,7 @@ class PopulationModel(DetectorModel):
         n_slots = self.series.n_slots
         if n_slots == 0:
             return []
-        self._reserve()
+        self.reserve()
         if self.activity.is_wanted and accumulator is None and not is_interim:
             self.activity.learn(None, self.groups, n_slots)
         if accumulator is None:
@@ -75,7 +75,7 @@ class PopulationModel(DetectorModel):
         present = accumulator.present()
         if present.size == 0:
             return []
-        weights = self._weights(present)
+        weights = self.weights_of(present)
         middle = bucket_start + 0.5 * bucket_span
         findings = [
             self._find_members(index, accumulator, present, weights, middle, is_interim=is_interim)
@@ -118,7 +118,7 @@ class PopulationModel(DetectorModel):
         attributes = self.groups["attributes"].table
         if self.plotting is None or attributes.n_slots == 0:
             return []
-        self._reserve()
+        self.reserve()
         slots = self.plotting.slots(attributes)
         return [
             plot_of(
@@ -140,7 +140,7 @@ class PopulationModel(DetectorModel):
         assert name is not None, "only series alive are judged"
         return name
 
-    def _weights(self, present: Ints) -> Floats:
+    def weights_of(self, present: Ints) -> Floats:
         """Return for how much each member counts: one active far more often than most counts for less."""
         attributes = self.groups["attributes"].of_slot[present]
         times, members = self.totals[:, attributes]
@@ -153,7 +153,8 @@ class PopulationModel(DetectorModel):
         np.add.at(self.totals[N_MEMBERS], attributes, (self.active[present] == 0.0) * 1.0)
         self.active[present] += 1.0
 
-    def _reserve(self) -> None:
+    def reserve(self) -> None:
+        """Make room for all members and attributes."""
         n_attributes = self.groups["attributes"].n_slots
         if self.series.n_slots > self.active.size:
             self.active = grown(self.active, capacity_for(self.series.n_slots))
@@ -164,7 +165,7 @@ class PopulationModel(DetectorModel):
 
     def _forget(self, slots: Ints) -> None:
         super()._forget(slots)
-        self._reserve()
+        self.reserve()
         attributes = self.groups["attributes"].of_slot[slots]
         np.subtract.at(self.totals[TIMES_ACTIVE], attributes, self.active[slots])
         np.subtract.at(self.totals[N_MEMBERS], attributes, (self.active[slots] > 0.0) * 1.0)
@@ -173,14 +174,14 @@ class PopulationModel(DetectorModel):
     def _forget_groups(self, key: str, slots: Ints) -> None:
         super()._forget_groups(key, slots)
         if key == "attributes":
-            self._reserve()
+            self.reserve()
             self.totals[:, slots] = 0.0
             for feature in self.populations:
                 feature.forget(slots)
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Return copies of all arrays, and the rest."""
-        self._reserve()
+        self.reserve()
         arrays, meta = super().state()
         n_attributes = self.groups["attributes"].n_slots
         arrays["active"] = self.active[: self.series.n_slots].copy()
@@ -192,7 +193,7 @@ class PopulationModel(DetectorModel):
     def load(self, arrays: Arrays, meta: dict[str, Any]) -> None:
         """Take over what ``state`` returned."""
         super().load(arrays, meta)
-        self._reserve()
+        self.reserve()
         self.active[: self.series.n_slots] = arrays["active"]
         self.totals[:, : self.groups["attributes"].n_slots] = arrays["totals"]
         for index, feature in enumerate(self.populations):

@@ -24,21 +24,21 @@ class PopulationTimes:
 
     def __init__(self, feature: Feature) -> None:
         self.feature = feature
-        self._times = TimesModel(feature, WEEK_SECONDS if feature.description == "time_of_week" else DAY_SECONDS)
+        self.times = TimesModel(feature, WEEK_SECONDS if feature.description == "time_of_week" else DAY_SECONDS)
 
     @property
     def bytes_per_attribute(self) -> int:
         """What the state of an attribute takes."""
-        return self._times.bytes_per_series
+        return self.times.bytes_per_series
 
     @property
     def peaks(self) -> Floats:
         """A view of the most unusual exponents so far and their times, shape (2, capacity)."""
-        return self._times.peaks
+        return self.times.peaks
 
     def reserve(self, n_slots: int) -> None:
         """Make room for ``n_slots`` attributes."""
-        self._times.reserve(n_slots)
+        self.times.reserve(n_slots)
 
     def find(
         self, slots: Ints, attributes: Ints, x: Floats, weights: Floats, time_seconds: float, *, is_interim: bool
@@ -47,13 +47,13 @@ class PopulationTimes:
 
         Members of one attribute in the same cell are judged, and learnt, as one.
         """
-        phase, cell = self._times.locate(x)
-        pairs = attributes * self._times.n_cells + cell
+        phase, cell = self.times.locate(x)
+        pairs = attributes * self.times.n_cells + cell
         found, place = np.unique(pairs, return_inverse=True)
-        of_pair = found // self._times.n_cells
-        middle = (found % self._times.n_cells + 0.5) * (self._times.period / self._times.n_cells)
-        judged = self._times.judge(of_pair, middle + self._times.offset, time_seconds)
-        unusual = self._times.candidates(judged)
+        of_pair = found // self.times.n_cells
+        middle = (found % self.times.n_cells + 0.5) * (self.times.period / self.times.n_cells)
+        judged = self.times.judge(of_pair, middle + self.times.offset, time_seconds)
+        unusual = self.times.candidates(judged)
         probability, typical = np.ones(found.size), np.zeros(found.size)
         at = np.searchsorted(found, self._pairs_of(unusual))
         probability[at], typical[at] = unusual.probability, unusual.typical
@@ -61,28 +61,28 @@ class PopulationTimes:
             order = np.lexsort((weights, pairs))
             total = np.zeros(found.size)
             np.add.at(total, place[order], weights[order])
-            self._times.learn_many(judged, total)
+            self.times.learn_many(judged, total)
         kept = np.flatnonzero(probability[place] < 1.0)
         own = place[kept]
         p = probability[own]
         return Candidates(slots[kept], p, phase[kept], typical[own], int(slots.size), *without_records(p))
 
     def _pairs_of(self, unusual: Candidates) -> Ints:
-        cell = np.minimum(unusual.actual * (self._times.n_cells / self._times.period), self._times.n_cells - 1)
-        pairs: Ints = unusual.slots * self._times.n_cells + cell.astype(np.int64)
+        cell = np.minimum(unusual.actual * (self.times.n_cells / self.times.period), self.times.n_cells - 1)
+        pairs: Ints = unusual.slots * self.times.n_cells + cell.astype(np.int64)
         return pairs
 
     def forget(self, slots: Ints) -> None:
         """Clear attributes."""
-        self._times.forget(slots)
+        self.times.forget(slots)
 
     def state(self, n_slots: int) -> Arrays:
         """Return copies of all arrays, trimmed to the attributes in use."""
-        return self._times.state(n_slots)
+        return self.times.state(n_slots)
 
     def load(self, arrays: Arrays) -> None:
         """Take over what ``state`` returned."""
-        self._times.load(arrays)
+        self.times.load(arrays)
 
 
 class PopulationPlaces:
@@ -90,30 +90,30 @@ class PopulationPlaces:
 
     def __init__(self, feature: Feature) -> None:
         self.feature = feature
-        self._places = PlacesModel(feature, N_CENTRES_OF_POPULATION)
+        self.places = PlacesModel(feature, N_CENTRES_OF_POPULATION)
 
     @property
     def bytes_per_attribute(self) -> int:
         """What the state of an attribute takes."""
-        return self._places.bytes_per_series
+        return self.places.bytes_per_series
 
     @property
     def peaks(self) -> Floats:
         """A view of the most unusual exponents so far and their times, shape (2, capacity)."""
-        return self._places.peaks
+        return self.places.peaks
 
     def reserve(self, n_slots: int) -> None:
         """Make room for ``n_slots`` attributes."""
-        self._places.reserve(n_slots)
+        self.places.reserve(n_slots)
 
     def find(
         self, slots: Ints, attributes: Ints, x: Floats, weights: Floats, time_seconds: float, *, is_interim: bool
     ) -> PlaceCandidates:
         """Judge the members of a bucket; unless it is interim, learn from some of them."""
-        found = self._places.candidates(self._places.judge(attributes, x, time_seconds), slots=slots)
+        found = self.places.candidates(self.places.judge(attributes, x, time_seconds), slots=slots)
         if not is_interim:
             for chosen in self._rounds(attributes, x):
-                self._places.learn(self._places.judge(attributes[chosen], x[:, chosen], time_seconds))
+                self.places.learn(self.places.judge(attributes[chosen], x[:, chosen], time_seconds))
         return found
 
     def _rounds(self, attributes: Ints, x: Floats) -> list[Ints]:
@@ -131,12 +131,12 @@ class PopulationPlaces:
 
     def forget(self, slots: Ints) -> None:
         """Clear attributes."""
-        self._places.forget(slots)
+        self.places.forget(slots)
 
     def state(self, n_slots: int) -> Arrays:
         """Return copies of all arrays, trimmed to the attributes in use."""
-        return self._places.state(n_slots)
+        return self.places.state(n_slots)
 
     def load(self, arrays: Arrays) -> None:
         """Take over what ``state`` returned."""
-        self._places.load(arrays)
+        self.places.load(arrays)

@@ -20,7 +20,7 @@ from domain.model.rarity import UNIT, Rarity
 
 SCREEN: Final = 0.05
 """Values more probable than that are nothing rare."""
-_FINE: Final = 1 << 20
+FINE: Final = 1 << 20
 """Parts in which the logarithms of counts are summed, so that their sums are exact in any order."""
 
 
@@ -63,7 +63,7 @@ class RareModel(DetectorModel):
         """Judge a bucket; unless it is interim, learn from it."""
         if self.series.n_slots == 0:
             return []
-        self._reserve()
+        self.reserve()
         present = accumulator.present() if accumulator is not None else np.empty(0, np.int64)
         of_series = self.groups["attributes"].of_slot[present] if self._has_members else present
         values, place = np.unique(of_series, return_inverse=True)
@@ -95,10 +95,10 @@ class RareModel(DetectorModel):
         members = member_of[causes.slots[causes.first]]
         probability = causes.of_least(n_attributes[members])
         if self.detector.base_function == "freq_rare" and members.size and accumulator is not None:
-            often = _fine_counts(accumulator.rows[0, present])
+            often = fine_counts(accumulator.rows[0, present])
             total = np.zeros(n_attributes.size, np.int64)
             np.add.at(total, member_of[present], often)
-            own = _fine_counts(accumulator.rows[0, causes.slots])
+            own = fine_counts(accumulator.rows[0, causes.slots])
             probability = _of_so_often(causes, own, total[members])
         return causes.candidates(probability, n_judged)
 
@@ -112,7 +112,8 @@ class RareModel(DetectorModel):
         self.is_counted[present] = True
         self.rarity.learn(values, n_new[values], scopes)
 
-    def _reserve(self) -> None:
+    def reserve(self) -> None:
+        """Make room for all series, values and scopes."""
         n = self.series.n_slots
         n_values = self.groups["attributes"].n_slots if self._has_members else n
         self.rarity.reserve(n_values, self.groups["scopes"].n_slots)
@@ -122,7 +123,7 @@ class RareModel(DetectorModel):
 
     def _forget(self, slots: Ints) -> None:
         super()._forget(slots)
-        self._reserve()
+        self.reserve()
         self.peaks[:, slots] = 0.0
         if not self._has_members:
             self.rarity.weights[slots] = 0
@@ -133,13 +134,13 @@ class RareModel(DetectorModel):
 
     def _forget_groups(self, key: str, slots: Ints) -> None:
         super()._forget_groups(key, slots)
-        self._reserve()
+        self.reserve()
         if key == "scopes":
             self.rarity.recent[:, slots] = 0.0
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Return copies of all arrays, and the rest."""
-        self._reserve()
+        self.reserve()
         arrays, meta = super().state()
         n = self.series.n_slots
         arrays["peaks"], arrays["is_counted"] = self.peaks[:, :n].copy(), self.is_counted[:n].copy()
@@ -151,18 +152,18 @@ class RareModel(DetectorModel):
     def load(self, arrays: Arrays, meta: dict[str, Any]) -> None:
         """Take over what ``state`` returned."""
         super().load(arrays, meta)
-        self._reserve()
+        self.reserve()
         n = self.series.n_slots
         self.peaks[:, :n], self.is_counted[:n] = arrays["peaks"], arrays["is_counted"]
         self.rarity.load(under(arrays, "rarity."))
 
 
-def _fine_counts(counts: Floats) -> Ints:
+def fine_counts(counts: Floats) -> Ints:
     """Return for how many independent occurrences events count: ``1 + ln n``, in fine parts.
 
     Chosen: what a member does a hundred times in a bucket it did not decide to do a hundred times.
     """
-    return ((1.0 + np.log(np.maximum(counts, 1.0))) * _FINE).astype(np.int64)
+    return ((1.0 + np.log(np.maximum(counts, 1.0))) * FINE).astype(np.int64)
 
 
 def _of_so_often(causes: Causes, often: Ints, total: Ints) -> Floats:
@@ -183,8 +184,8 @@ def _of_so_often(causes: Causes, often: Ints, total: Ints) -> Floats:
     n_causes = np.diff(causes.starts)
     sums = np.cumsum(often)
     before = np.concatenate([[0], sums])[causes.first]
-    so_often = (sums - np.repeat(before, n_causes)) / _FINE
-    all_of_it = np.maximum(np.repeat(total, n_causes) / _FINE, so_often)
+    so_often = (sums - np.repeat(before, n_causes)) / FINE
+    all_of_it = np.maximum(np.repeat(total, n_causes) / FINE, so_often)
     tail = betainc(so_often, all_of_it - so_often + 1.0, causes.probability)
     least: Floats = np.minimum.reduceat(tail, causes.first) * n_causes
     return least

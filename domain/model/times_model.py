@@ -129,7 +129,7 @@ class TimesModel:
         around = np.concatenate([np.zeros_like(cells[:1]), cells[-REACH:], cells, cells[:REACH]])
         sums = np.add.accumulate(around, axis=0)
         phase, place = self.locate(x)
-        total = self._total(sums)
+        total = self.total(sums)
         succession = 1.0 / (total + 2.0)
         # Chosen: the third power of the rule of succession, as for series that never varied.
         novelty = succession * succession * succession
@@ -146,7 +146,8 @@ class TimesModel:
         weights /= weights[0] + weights[1] + weights[2]
         return TimesJudgement(selection, time_seconds, rows, cells, sums, phase, place, novelty, own, weights)
 
-    def _total(self, sums: Floats) -> Floats:
+    def total(self, sums: Floats) -> Floats:
+        """Return how many times the histograms behind running sums hold."""
         total: Floats = sums[REACH + self.n_cells] - sums[REACH]
         return total
 
@@ -172,7 +173,7 @@ class TimesModel:
             own += weight * share
         at = ((own < SCREEN) & (is_new < SCREEN) & is_mature).nonzero()[0]
         n_judged = int(np.count_nonzero(is_mature))
-        shares = self._shares(judged, at)
+        shares = self.shares(judged, at)
         as_rare = shares * (shares <= own[at] * (1.0 + 1e-9))
         rare = np.add.accumulate(as_rare, axis=0)[-1]
         probability = is_new[at] + (1.0 - is_new[at]) * rare
@@ -182,10 +183,10 @@ class TimesModel:
         slots = at + selection.start if isinstance(selection, slice) else selection[at]
         return Candidates(slots, probability, judged.phase[at], typical, n_judged, *without_records(probability))
 
-    def _shares(self, judged: TimesJudgement, at: Ints) -> Floats:
+    def shares(self, judged: TimesJudgement, at: Ints) -> Floats:
         """Return the shares of all cells of some series, all widths weighed, shape (n_cells, k)."""
         sums, novelty = judged.sums[:, at], judged.novelty[at]
-        total = self._total(sums)
+        total = self.total(sums)
         shares = np.zeros((self.n_cells, at.size))
         for j, half in enumerate(HALF_WIDTHS):
             ends = slice(REACH + half + 1, REACH + half + 1 + self.n_cells)

@@ -31,11 +31,22 @@ ERRORS: Final = {
 }
 
 
-def describe(endpoint: Endpoint, path: str) -> dict[str, Any]:
+ALWAYS: Final = (400, 401, 403, 429, 500, 503)
+OF_BODIES: Final = (406, 408, 413)
+
+
+def describe(endpoint: Endpoint, path: str, method: str) -> dict[str, Any]:
     """Return the parts of an operation that the routes do not know by themselves."""
+    is_one_of_several = len(endpoint.methods) > 1
     shown: dict[str, Any] = {
         "summary": endpoint.summary,
-        "operationId": f"{endpoint.name}{'_one' if path != endpoint.full_paths[0] else ''}",
+        "operationId": "_".join(
+            (
+                endpoint.name,
+                *(("one",) if path != endpoint.full_paths[0] else ()),
+                *((method.lower(),) if is_one_of_several else ()),
+            )
+        ),
         "tags": [endpoint.answer.__module__.rpartition(".")[2]],
         "parameters": [
             *[_in_path(name) for name in re.findall(r"{(\w+)}", path)],
@@ -44,8 +55,8 @@ def describe(endpoint: Endpoint, path: str) -> dict[str, Any]:
         "responses": {
             str(endpoint.status): {"description": "done", "content": {"application/json": {}}},
             **{
-                str(status): {"description": text, "content": {"application/json": {}}}
-                for status, text in ERRORS.items()
+                str(status): {"description": ERRORS[status], "content": {"application/json": {}}}
+                for status in _refusals(endpoint, path)
                 if status != endpoint.status
             },
         },
@@ -54,6 +65,19 @@ def describe(endpoint: Endpoint, path: str) -> dict[str, Any]:
     if body:
         shown["requestBody"] = body
     return shown
+
+
+def _refusals(endpoint: Endpoint, path: str) -> list[int]:
+    """Return the statuses, other than its own, that an endpoint may answer with."""
+    changes = endpoint.privilege == "manage_ml"
+    return sorted(
+        {
+            *ALWAYS,
+            *(OF_BODIES if endpoint.body != "none" else (413,)),
+            *((404,) if "{" in path or endpoint.parameters else ()),
+            *((409,) if changes else ()),
+        }
+    )
 
 
 def _in_path(name: str) -> dict[str, Any]:

@@ -2,10 +2,8 @@
 
 from typing import Any, Final
 
-from domain.api_time import parse_api_time
 from domain.config import validate_detector, validate_job
 from domain.errors import InvalidArgument, ParseError
-from domain.job import check_time_range
 from marigraph import handlers, queries
 from marigraph.api.endpoints import Call, Endpoint, Lane
 from marigraph.api.parameters import Parameter
@@ -63,13 +61,8 @@ def _open(call: Call) -> Any:
 
 
 def _post(call: Call) -> Any:
-    times = {}
-    for name in ("reset_start", "reset_end"):
-        if call.parameters.get(name):
-            times[name] = parse_api_time(call.parameters[name], name, now_ms=call.app.now_ms())
-    if "reset_start" in times:
-        check_time_range(times["reset_start"], times.get("reset_end"))
-    return handlers.post_data(call.app, call.path["job_id"], call.data, call.context)
+    reset = handlers.Reset.read(call.parameters, call.app.now_ms())
+    return handlers.post_data(call.app, call.path["job_id"], call.data, call.context, reset=reset)
 
 
 def _flush(call: Call) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from domain.errors import InvalidArgument
 from marigraph.api.web import make_app
@@ -64,8 +65,15 @@ def is_loopback(host: str) -> bool:
 def serve(settings: Settings, listening: Listening) -> None:
     """Serve until SIGINT or SIGTERM; no job is closed by that, and nothing acknowledged is lost."""
     listening.check()
-    config = uvicorn.Config(
-        make_app(bootstrap_server(settings)),
+    config = configure(make_app(bootstrap_server(settings)), listening)
+    log.info("serving %s on %s", settings.database, listening.url)
+    uvicorn.Server(config).run()
+
+
+def configure(app: ASGIApp, listening: Listening) -> uvicorn.Config:
+    """Return how the web server is set up: its limits and timeouts."""
+    return uvicorn.Config(
+        app,
         host=listening.host,
         port=listening.port,
         http="h11",  # its limit on headers is ours to set
@@ -78,5 +86,3 @@ def serve(settings: Settings, listening: Listening) -> None:
         access_log=False,
         server_header=False,
     )
-    log.info("serving %s on %s", settings.database, listening.url)
-    uvicorn.Server(config).run()

@@ -29,6 +29,9 @@ TIMES: Final = frozenset(
 )
 """Fields that are milliseconds since the epoch."""
 
+FREE: Final = "custom_settings"
+"""What stands below this is the user's own, whatever its names."""
+
 FILTERS_MAX: Final = 100
 """Patterns of one ``filter_path``."""
 
@@ -63,7 +66,7 @@ def _with_strings(value: Any) -> Any:
     for name, item in value.items():
         if name in TIMES and isinstance(item, int):
             shaped[f"{name}_string"] = _iso(item)
-        shaped[name] = _with_strings(item)
+        shaped[name] = item if name == FREE else _with_strings(item)
     return shaped
 
 

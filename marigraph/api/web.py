@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import product
 from typing import Any, Final
 
 import anyio.to_thread
@@ -18,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from domain.errors import UnknownField
+from domain.errors import DomainError, UnknownField
 from marigraph import __version__
 from marigraph.api.bodies import (
     BODY_BYTES_MAX,
@@ -28,10 +29,11 @@ from marigraph.api.bodies import (
     JSON_TYPES,
     ByteBudget,
     check_type,
-    declared_bytes,
     read_body,
     read_json,
+    source_of,
 )
+from marigraph.api.cluster import API_VERSION
 from marigraph.api.documentation import describe
 from marigraph.api.endpoints import Call, Endpoint, Lane, all_endpoints
 from marigraph.api.errors import RETRY_AFTER_SECONDS, HttpError, error_body, plain_error_body, refusal_of
@@ -50,6 +52,9 @@ OPAQUE_ID_CHARACTERS_MAX: Final = 256
 
 PRODUCT: Final = {"X-Elastic-Product": "Elasticsearch"}
 """Without this header on their first answer, newer clients refuse to work."""
+
+WARNING_AGENT: Final = f"299 Elasticsearch-{API_VERSION}-unknown"
+"""How a warning begins: test runners of the API accept no other agent."""
 
 ANONYMOUS: Final = "anonymous"
 
@@ -85,17 +90,17 @@ class Front:
 
     async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
         limit = BODY_BYTES_MAX if endpoint.body == "records" else CONFIG_BYTES_MAX
-        async with self._budget.hold(declared_bytes(request, limit)):
-            data = await read_body(request, limit)
+        async with self._budget.hold() as held:
+            data = await read_body(request, limit, held) or source_of(request)
+            options = _options(request)
             call = self._call(endpoint, request, data)
             answer = await anyio.to_thread.run_sync(endpoint.answer, call, limiter=self._lanes[endpoint.lane])
-        options = _options(request)
         body = encode(
             shape(answer, human=options["human"], filter_path=options["filter_path"]), pretty=options["pretty"]
         )
         headers = {**PRODUCT, **_opaque_id(request)}
         if call.warnings:
-            headers["Warning"] = ", ".join(f'299 Marigraph-{__version__} "{text}"' for text in call.warnings)
+            headers["Warning"] = ", ".join(f'{WARNING_AGENT} "{text}"' for text in call.warnings)
         return Response(body, endpoint.status, headers, "application/json")
 
     def _call(self, endpoint: Endpoint, request: Request, data: bytes) -> Call:
@@ -133,7 +138,7 @@ class Front:
         else:
             refusal = refusal_of(error)
             status, reason = refusal.status, getattr(error, "reason", None) or str(error)
-            if status == 500:
+            if status == 500 and not isinstance(error, DomainError):
                 log.error("%s %s failed", request.method, request.url.path, exc_info=error)
             body = error_body(status, refusal.type, reason)
         if status in (429, 503):
@@ -165,15 +170,16 @@ def make_app(server: Server) -> FastAPI:
     )
     endpoints = all_endpoints()
     for endpoint in endpoints:
-        for index, path in enumerate(endpoint.full_paths):
+        answer = _route(front, endpoint)
+        for (index, path), method in product(enumerate(endpoint.full_paths), endpoint.methods):
             app.add_api_route(
                 path,
-                _route(front, endpoint),
-                methods=list(endpoint.methods),
+                answer,
+                methods=[method],
                 name=endpoint.name,
                 operation_id=None,
                 include_in_schema=index < len(endpoint.paths),
-                openapi_extra=describe(endpoint, path),
+                openapi_extra=describe(endpoint, path, method),
                 response_class=Response,
                 status_code=endpoint.status,
             )

@@ -14,7 +14,7 @@ import typer
 from domain.errors import DomainError
 from eventstore import EventStoreError
 from marigraph import __version__
-from marigraph.cli import data, database, datafeeds, jobs, results, serve, snapshots
+from marigraph.cli import data, database, datafeeds, explain, jobs, results, serve, snapshots
 from marigraph.cli.output import console
 from marigraph.cli.session import Session
 from marigraph.runner import JobFailed
@@ -50,6 +50,7 @@ app.add_typer(snapshots.app, name="snapshots")
 app.add_typer(database.app, name="db")
 data.register(app)
 results.register(app)
+explain.register(app)
 serve.register(app)
 
 

@@ -81,6 +81,22 @@ def test_the_audit_query_runs(database_url):
     assert [(row.name, row.type) for row in rows] == [("job-j", "opened")]
 
 
+def shape(line):
+    """A line without its numbers, which change with every improvement of the engine, and without its padding."""
+    return " ".join(re.sub(r"-?\d[\d.,]*(e[-+]\d+)?", "N", line).split())
+
+
+def test_the_explanation_of_the_readme_is_what_the_program_prints(sqlite_url, capsys):
+    [example] = blocks("text")
+    [line] = [line for line in command_lines() if "--timestamp" in line]
+    assert execute(["--db", sqlite_url, "demo"]) == 0
+    capsys.readouterr()
+    assert execute(["--db", sqlite_url, *shlex.split(line)[1:]]) == 0
+    printed = [shape(line) for line in capsys.readouterr().out.splitlines()]
+    missing = [line for line in example.splitlines() if line != "..." and shape(line) not in printed]
+    assert missing == []
+
+
 @pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"])
 def test_links_and_named_files_exist(document):
     content = (ROOT / document).read_text()

@@ -165,6 +165,21 @@ def test_results_are_sorted_by_any_field_with_time_breaking_ties_in_the_same_dir
         queries.get_buckets(app, "j", queries.ResultFilter(sort="body"))
 
 
+def first(value):
+    return value[0] if isinstance(value, list) else value
+
+
+def test_both_databases_sort_by_fields_of_the_resource_alike(database_url):
+    with application(database_url) as app:
+        make_job(app, DATA)
+        post(app, DATA)
+        for name in ("function", "actual", "multi_bucket_impact", "series"):
+            found = queries.get_records(app, "j", queries.ResultFilter(sort=name, desc=False), EVERY)["records"]
+            keys = [(first(each[name]), each["timestamp"]) for each in found if name in each]
+            assert keys == sorted(keys) != []
+            assert all(name not in each for each in found[len(keys) :])
+
+
 def test_the_read_model_of_jobs_can_be_rebuilt_from_the_log(app):
     make_job(app, DATA)
     post(app, DATA)

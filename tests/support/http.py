@@ -3,16 +3,20 @@
 import asyncio
 import json
 import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
 import httpx
+import uvicorn
 
+from marigraph.api.server import Listening, configure
 from marigraph.api.web import make_app
 from marigraph.bootstrap import bootstrap_server
 from marigraph.settings import Settings
+from tests.support.served import free_port
 
 JOBS = "/_ml/anomaly_detectors"
 JSON = {"Content-Type": "application/json"}
@@ -68,7 +72,11 @@ class Http:
             sent = JSON | sent
         query = {name.rstrip("_"): str(value).lower() if isinstance(value, bool) else value
                  for name, value in query.items()}  # fmt: skip
-        request = self._client.request(method, url, content=content, headers=sent, params=query or None)
+        return self.raw(method, url, content, sent, query or None)
+
+    def raw(self, method, url, content=None, headers=None, params=None) -> Answer:
+        """Send a request as it is."""
+        request = self._client.request(method, url, content=content, headers=headers, params=params)
         response = asyncio.run_coroutine_threadsafe(request, self._loop).result(120)
         return Answer(response.status_code, response.text, response.headers)
 
@@ -112,6 +120,24 @@ class Http:
             yield
         finally:
             ends.set()
+
+
+@contextmanager
+def listening(url, **settings):
+    """Run the server on a port of this machine, as `marigraph serve` does; gives the port and the server."""
+    server = bootstrap_server(Settings(url, **settings))
+    port = free_port()
+    web = uvicorn.Server(configure(make_app(server), Listening(port=port)))
+    thread = threading.Thread(target=web.run, name="listening")
+    thread.start()
+    while not web.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    try:
+        yield port, server
+    finally:
+        web.should_exit = True
+        thread.join()
 
 
 @contextmanager

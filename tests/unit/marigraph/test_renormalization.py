@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -18,6 +19,7 @@ from domain.model import (
     Renormalization,
     score_of,
 )
+from eventstore.urls import parse_url
 from marigraph import renormalization
 from marigraph.results import PendingResults, write_pending
 from marigraph.tables import RESULT_TABLES, categories, metadata
@@ -31,6 +33,13 @@ def engine() -> Engine:
     made = create_engine("sqlite://")
     metadata.create_all(made, [*RESULT_TABLES, categories])
     return made
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def migrated(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    made = create_engine(parse_url(request.getfixturevalue(f"{request.param}_url")))
+    yield made
+    made.dispose()
 
 
 def make_basis(scope: str, rng: random.Random) -> Basis:
@@ -89,13 +98,21 @@ def write(engine: Engine, results: list[BucketResult], commits: set[int]) -> dic
     return rows
 
 
-def test_commits_make_no_difference(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commits_make_no_difference(engine: Engine) -> None:
     results = make_buckets()
     at_once = write(engine, results, set())
     assert write(engine, results, set(range(200))) == at_once
     assert write(engine, results, {3, 20, 21, 22, 90, 150}) == at_once
+
+
+def test_pages_and_databases_make_no_difference(
+    engine: Engine, migrated: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = make_buckets(100)
+    at_once = write(engine, results, set())
     monkeypatch.setattr(renormalization, "KEYS_PER_QUERY", 2)
-    assert write(engine, results, {60, 120}) == at_once
+    monkeypatch.setattr(renormalization, "ROWS_PER_PAGE", 5)
+    assert write(migrated, results, {40, 80}) == at_once
 
 
 def test_scores_in_columns_bodies_and_bases_agree_and_initial_ones_stay(engine: Engine) -> None:
