@@ -138,6 +138,10 @@ def _make(name: str, options: dict[str, Any]) -> Source:
             from marigraph.sources.sql import SqlSource
 
             return SqlSource(name, Options(name, options))
+        case "files":
+            from marigraph.sources.files import FileSource
+
+            return FileSource(name, Options(name, options))
     msg = f"source [{name}]: type must be one of sql, files, elasticsearch, got [{kind}]"
     raise SourceConfigError(msg)
 

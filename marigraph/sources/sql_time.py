@@ -12,14 +12,13 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 from typing import Any, Final, Literal
 
-import numpy as np
 from sqlalchemy import Column, ColumnElement, and_, true, type_coerce, types
 
-from domain.api_time import TIME_MS_MAX, TIME_MS_MIN, parse_iso
+from domain.api_time import TIME_MS_MAX, TIME_MS_MIN
 from domain.errors import BadRequest
-from domain.records.spans import Spans
-from domain.records.time_format import EPOCH, EPOCH_MS, parse_times
+from domain.records.time_format import EPOCH
 from marigraph.sources.sql_query import TimeCondition, from_ms
+from marigraph.sources.times import times_ms
 
 Kind = Literal["number", "aware", "naive", "text"]
 
@@ -80,7 +79,7 @@ class TimeColumn(TimeCondition):
             case "number":
                 return [self._from_number(value) for value in values]
             case "text":
-                return self._from_texts([value if isinstance(value, str) else "" for value in values])
+                return times_ms([value if isinstance(value, str) else "" for value in values], self._format)
         return [_from_moment(value) for value in values]
 
     def _from_number(self, value: Any) -> int | None:
@@ -91,14 +90,6 @@ class TimeColumn(TimeCondition):
             return int(exact.to_integral_value(ROUND_FLOOR))
         except (InvalidOperation, TypeError, ValueError, OverflowError):
             return None
-
-    def _from_texts(self, texts: list[str]) -> list[int | None]:
-        found: list[int | None] = [None] * len(texts)
-        if self._format not in (EPOCH, EPOCH_MS):
-            ms, is_valid = parse_times(Spans.of_texts(texts), self._format)
-            for row in np.flatnonzero(is_valid).tolist():
-                found[row] = int(ms[row])
-        return [_from_iso(text) if ms is None else ms for text, ms in zip(texts, found, strict=True)]
 
 
 def raw(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -143,10 +134,6 @@ def _from_moment(value: Any) -> int | None:
         value = value.replace(tzinfo=UTC)
     difference: timedelta = value - datetime(1970, 1, 1, tzinfo=UTC)
     return difference // timedelta(milliseconds=1)
-
-
-def _from_iso(text: str) -> int | None:
-    return parse_iso(text[:10] + "T" + text[11:].replace(" ", "") if len(text) > 10 else text)
 
 
 def _clamp(time_ms: int) -> int:
