@@ -5,7 +5,14 @@ Pure, like all of ``domain/``: the sources that are searched, and the clock, bel
 two languages in it, ``schedule.py`` says when and for what stretch of time it searches.
 """
 
-from domain.datafeeds.aggregations import DOC_COUNT, Aggregator, Histogram, flatten, parse_aggregations
+from domain.datafeeds.aggregations import (
+    DOC_COUNT,
+    Aggregator,
+    Histogram,
+    aggregation_body,
+    flatten,
+    parse_aggregations,
+)
 from domain.datafeeds.config import DatafeedConfig
 from domain.datafeeds.datafeed import Datafeed, Stretch, decide, evolve
 from domain.datafeeds.matching import predicate_of
@@ -25,6 +32,7 @@ __all__ = [
     "Range",
     "Stretch",
     "Terms",
+    "aggregation_body",
     "bound_ms",
     "create_datafeed_config",
     "decide",

@@ -193,6 +193,21 @@ def _interval_ms(kind: str, options: Mapping[str, Any]) -> int:
     return interval
 
 
+def aggregation_body(histogram: Histogram) -> Record:
+    """Return aggregations as a search engine of any version is asked for them."""
+    options = {"field": histogram.field, "interval": histogram.interval_ms, "min_doc_count": 1}
+    return {histogram.name: {"histogram": options, "aggs": _level_body(histogram.inner)}}
+
+
+def _level_body(level: Level) -> Record:
+    shown: Record = {metric.name: {metric.kind: {"field": metric.field}} for metric in level.metrics}
+    if level.terms:
+        inner = _level_body(level.terms.inner)
+        terms = {"terms": {"field": level.terms.field, "size": level.terms.size}}
+        shown[level.terms.name] = {**terms, **({"aggs": inner} if inner else {})}
+    return shown
+
+
 # ------------------------------------------------------------------------------------- from the answer of a source
 
 

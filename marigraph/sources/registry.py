@@ -142,6 +142,10 @@ def _make(name: str, options: dict[str, Any]) -> Source:
             from marigraph.sources.files import FileSource
 
             return FileSource(name, Options(name, options))
+        case "elasticsearch":
+            from marigraph.sources.elastic import ElasticSource
+
+            return ElasticSource(name, Options(name, options))
     msg = f"source [{name}]: type must be one of sql, files, elasticsearch, got [{kind}]"
     raise SourceConfigError(msg)
 
