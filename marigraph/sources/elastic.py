@@ -1,8 +1,7 @@
-"""Elasticsearch and OpenSearch as a source, through the official client (the extra ``elasticsearch``).
+"""Elasticsearch and OpenSearch as sources, each through its official client (the extras of these names).
 
-Searches go through the client's plain request, which every generation of it has, so that clients from 7.13 on serve:
-newer ones refuse to talk to OpenSearch, for which 7.13 is the one to install. Documents come by a scroll in order of
-time, which is a view of the index as of its first page; aggregations are done by the search engine.
+Searches go through the client's plain request, which every generation of both clients has. Documents come by a scroll
+in order of time, which is a view of the index as of its first page; aggregations are done by the search engine.
 """
 
 import importlib
@@ -33,6 +32,7 @@ REQUEST_SECONDS_MAX: Final = 120
 PAGE_DOCUMENTS_MAX: Final = 10_000
 """The engine's own limit of a page."""
 
+_CLIENTS: Final = {"elasticsearch": ("elasticsearch", "Elasticsearch"), "opensearch": ("opensearchpy", "OpenSearch")}
 _ILLEGAL: Final = frozenset('\\/?"<>| ,#:\0\n\r\t')
 _HEADERS: Final = {"accept": "application/json", "content-type": "application/json"}
 
@@ -40,7 +40,7 @@ _HEADERS: Final = {"accept": "application/json", "content-type": "application/js
 class ElasticSource:
     """A search engine to read from; see ``base.Source``."""
 
-    def __init__(self, name: str, options: Options) -> None:
+    def __init__(self, name: str, options: Options, kind: str = "elasticsearch") -> None:
         self._name = name
         urls = options.texts("urls") or (options.require_text("url"),)
         settings: dict[str, Any] = {}
@@ -49,25 +49,28 @@ class ElasticSource:
         verify = options.flag("verify_certs", True)
         self._allowed = options.texts("indices")
         options.finish()
+        package, client = _CLIENTS[kind]
         try:
-            module = importlib.import_module("elasticsearch")
+            module = importlib.import_module(package)
         except ImportError as error:
-            msg = f"source [{name}] needs the client of Elasticsearch: pip install 'marigraph[elasticsearch]'"
+            msg = f"source [{name}] needs a client that is not installed: pip install 'marigraph[{kind}]'"
             raise SourceConfigError(msg) from error
-        is_new = int(str(module.__versionstr__).partition(".")[0]) >= 8
+        is_new = kind == "elasticsearch" and int(str(module.__versionstr__).partition(".")[0]) >= 8
         if user is not None:
             settings["basic_auth" if is_new else "http_auth"] = (user, password or "")
         if api_key is not None:
+            if kind == "opensearch":
+                raise options.wrong(key="api_key", expected="left out: OpenSearch has none")
             settings["api_key"] = api_key
         if ca_certs is not None:
             settings["ca_certs"] = ca_certs
         if any(url.startswith("https") for url in urls):
             settings["verify_certs"] = verify
         settings["request_timeout" if is_new else "timeout"] = REQUEST_SECONDS_MAX
-        names = ("ApiError", "TransportError", "ElasticsearchException")
+        names = ("ApiError", "TransportError", "ElasticsearchException", "OpenSearchException")
         self._errors = tuple(getattr(module, each) for each in names if hasattr(module, each))
         try:
-            self._client = module.Elasticsearch(list(urls), **settings)
+            self._client = getattr(module, client)(list(urls), **settings)
         except (ValueError, TypeError, *self._errors) as error:
             msg = f"source [{name}]: the client refuses its options: {type(error).__name__}"
             raise SourceConfigError(msg) from error

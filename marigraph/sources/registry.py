@@ -14,7 +14,7 @@
     root = "/var/log/shop"                                  # indices are globs below it
 
     [sources.search]
-    type = "elasticsearch"
+    type = "elasticsearch"                                  # or "opensearch"
     url = "https://search:9200"
     indices = ["logs-*"]                                    # optional: what may be searched
 """
@@ -142,11 +142,11 @@ def _make(name: str, options: dict[str, Any]) -> Source:
             from marigraph.sources.files import FileSource
 
             return FileSource(name, Options(name, options))
-        case "elasticsearch":
+        case "elasticsearch" | "opensearch":
             from marigraph.sources.elastic import ElasticSource
 
-            return ElasticSource(name, Options(name, options))
-    msg = f"source [{name}]: type must be one of sql, files, elasticsearch, got [{kind}]"
+            return ElasticSource(name, Options(name, options), kind)
+    msg = f"source [{name}]: type must be one of sql, files, elasticsearch, opensearch, got [{kind}]"
     raise SourceConfigError(msg)
 
 

@@ -445,3 +445,60 @@ def test_a_datafeed_without_sources_finds_no_index(sqlite_url):
             start(app)
         with pytest.raises(NotFound, match=r"no such index \[air\]"):
             feed_handlers.preview_datafeed(app, "d")
+
+
+def lines(records):
+    return "".join(f'{{"time": {t}, "airline": "{a}", "v": {v}}}\n' for t, a, v in records)
+
+
+class TestFiles:
+    @pytest.fixture
+    def logs(self, tmp_path):
+        path = tmp_path / "logs"
+        path.mkdir()
+        return path
+
+    @pytest.fixture
+    def app(self, sqlite_url, tmp_path, logs):
+        sources = write_sources(tmp_path / "sources.toml", logs={"type": "files", "root": str(logs)})
+        with feeding(sqlite_url, sources) as app:
+            yield app
+
+    def test_files_are_read_as_if_they_had_been_posted(self, app, logs):
+        (logs / "b.json").write_text(lines(rows(4_000)[:2_500]))
+        (logs / "a.json").write_text(lines(rows(4_000)[2_500:]))
+        make_feed(app, indices=["*.json"], scroll_size=50)
+        assert work(start(app, end=END)) is None
+        assert of(app) == posted(app, rows(4_000))
+
+    def test_a_crash_in_the_middle_of_files_changes_nothing(self, app, logs, monkeypatch):
+        (logs / "a.json").write_text(lines(rows(6_000)))
+        make_feed(app, indices=["*.json"], scroll_size=50)
+        run = start(app, end=END)
+        with monkeypatch.context() as patch:
+            crash_at(patch, run, "after the event", 2)
+            with pytest.raises(Crash):
+                work(run)
+        assert work(resume(app)) is None
+        assert of(app) == posted(app, rows(6_000))
+
+    def test_a_growing_file_is_followed(self, app, logs):
+        records = rows(2_000)
+        path = logs / "app.log"
+        path.write_text(lines(records[:500]))
+        make_feed(app, indices=["app.log*"], frequency="5m")
+        app.now_ms.now_ms = START_MS + 30 * MINUTE
+        run = start(app)
+        work(run)
+        for n in range(500, 2_000, 250):
+            with path.open("a") as file:
+                file.write(lines(records[n : n + 250]))
+            if n == 1_000:
+                path.rename(logs / "app.log.1")
+            app.now_ms.now_ms = records[n][0]
+            work(run)
+        app.now_ms.now_ms = records[-1][0] + 10 * MINUTE
+        work(run)
+        assert n_records(app) == 2_000
+        counts = app.jobs.load("j").data_counts
+        assert (counts.out_of_order_timestamp_count, counts.processed_record_count) == (0, 2_000)

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from urllib.parse import parse_qs, unquote, urlsplit
 
+TAGLINE = "You Know, for Search"
+
 
 class Engine:
     """Indices by name, each a list of documents; ``time`` is a date, texts are keywords but for ``message``."""
@@ -181,9 +183,14 @@ def running_engine():
             body = json.loads(self.rfile.read(length)) if length else None
             url = urlsplit(self.path)
             parameters = {name: values[0] for name, values in parse_qs(url.query).items()}
+            if url.path == "/":  # clients of 7.14 on ask first who is there
+                return self._send(200, {"version": {"number": "7.17.0", "build_flavor": "default"}, "tagline": TAGLINE})
             engine.requests.append((self.command, unquote(url.path), parameters, body))
             engine.authorization.append(self.headers.get("Authorization"))
             status, answer = engine.answer(self.command, url.path, parameters, body)
+            return self._send(status, answer)
+
+        def _send(self, status, answer):
             data = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

@@ -1,5 +1,7 @@
 """Elasticsearch as a source: what it is asked, and what is made of its answers; the engine is a small stub."""
 
+import importlib.util
+
 import pytest
 
 from domain.config import create_job_config
@@ -24,12 +26,15 @@ def engine(running):
     return running[0]
 
 
-@pytest.fixture
-def opened(running):
+CLIENTS = ["elasticsearch", *(["opensearch"] if importlib.util.find_spec("opensearchpy") else [])]
+
+
+@pytest.fixture(params=CLIENTS)
+def opened(running, request):
     made = []
 
     def open_(**options):
-        made.append(Sources({"search": {"type": "elasticsearch", "url": running[1], **options}}))
+        made.append(Sources({"search": {"type": request.param, "url": running[1], **options}}))
         return made[-1]
 
     yield open_
@@ -194,9 +199,16 @@ def test_only_what_is_allowed_is_asked_for(engine, opened, allowed, index, is_al
 def test_credentials_are_sent(engine, opened):
     source, search = search_of(opened(user="me", password="secret"))
     source.check(search)
-    source, search = search_of(opened(api_key="key"))
+    assert engine.authorization == ["Basic bWU6c2VjcmV0"]
+
+
+def test_an_api_key_is_sent(running):
+    engine, url = running
+    sources = Sources({"search": {"type": "elasticsearch", "url": url, "api_key": "key"}})
+    source, search = search_of(sources)
     source.check(search)
-    assert [each.partition(" ")[0] for each in engine.authorization] == ["Basic", "ApiKey"]
+    assert engine.authorization == ["ApiKey key"]
+    sources.close()
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 429, 500])
