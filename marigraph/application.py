@@ -4,6 +4,7 @@ Handlers (``marigraph/handlers.py``) and queries (``marigraph/queries.py``) are 
 ``marigraph/bootstrap.py`` and nowhere else.
 """
 
+import hashlib
 import logging
 import threading
 import time
@@ -47,6 +48,7 @@ class Application:
         self.now_ms = now_ms
         self.jobs = Jobs(store, codec)
         self.owner = str(new_owner())
+        self.node_id = hashlib.sha256(self.owner.encode()).hexdigest()[:22]
         self.datafeeds = Datafeeds(store)
         self._sources: Sources | None = None
         self._projections = (

@@ -15,6 +15,9 @@ class SnapshotUpdate(BaseModel):
 
     description: str | None = None
     retain: bool | None = None
+    job_id: str | None = None
+    """A repetition of the URL's, like the next; ignored."""
+    snapshot_id: str | None = None
 
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> "SnapshotUpdate":

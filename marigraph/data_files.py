@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from domain.config import JobConfig
 from domain.errors import ParseError
@@ -67,6 +67,33 @@ def read_blocks(path: Path, config: JobConfig, now_ms: int) -> Iterator[Block]:
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         msg = f"{name} cannot be decompressed: {error}; is it complete?"
         raise ParseError(msg) from error
+
+
+def file_blocks(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file, decompressed, block by block."""
+    for data, _n_bytes in sized_blocks(path):
+        yield data
+
+
+def sized_blocks(path: Path) -> Iterator[tuple[bytes, int]]:
+    """Yield the content of a file, decompressed, block by block, each with the bytes of the file it took."""
+    name = "standard input" if str(path) == STANDARD_INPUT else str(path)
+    try:
+        with _opened(path) as raw:
+            stream, consumed = _decompressed(raw), 0
+            while data := _read_block(stream):
+                position = _position(raw)
+                yield data, position - consumed
+                consumed = position
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        msg = f"{name} cannot be decompressed: {error}; is it complete?"
+        raise ParseError(msg) from error
+
+
+def stream_blocks(file: Any) -> Iterator[bytes]:
+    """Yield what is left of an open file, of bytes or of text, block by block."""
+    while data := file.read(BLOCK_BYTES):
+        yield data.encode() if isinstance(data, str) else data
 
 
 def _blocks(reader: RecordReader, raw: BufferedReader) -> Iterator[Block]:

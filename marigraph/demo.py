@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import platformdirs
 
-from marigraph import handlers, queries
+from marigraph import handlers, history, queries
 from marigraph.application import Application
 from marigraph.cli.output import moment, say
 from marigraph.cli.progress import working
@@ -75,7 +75,7 @@ def run_demo(app: Application, context: Context) -> None:
     for start, seconds, page, factor, why in TROUBLE:
         when = moment((START + start) * 1000)
         say(f"  {when}  page={page}  {factor:g} times slower for {seconds // 60} minutes: {why}")
-    events = queries.get_history(app, job_id)["events"]
+    events = history.get_history(app, job_id)["events"]
     say("")
     print_events(events, title=f"The history of {job_id}")
     database = app.settings.database

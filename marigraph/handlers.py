@@ -4,6 +4,7 @@ This file is the map of what can be done to a job. Queries are in ``marigraph/qu
 to do is decided in ``domain/job.py``; what an event does to results is ``domain/fold.py``.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -25,10 +26,11 @@ from domain.commands import (
 from domain.config import JobConfig, create_job_config, format_duration
 from domain.data_counts import DataCounts
 from domain.datafeeds.datafeed import STOPPED
-from domain.errors import AlreadyExists, Conflict, TimedOut
+from domain.errors import AlreadyExists, Conflict, InvalidArgument, TimedOut
 from domain.events import SnapshotPersisted, Updated, read_config
 from domain.job import CLOSED, CLOSING, FAILED, OPENED, OPENING, Job, Snapshot, decide, must_wait
 from domain.model import check_supported
+from domain.notify import read_notify
 from domain.records import CsvFormat, RecordBatch, RecordSchema, read_records
 from marigraph.application import Application
 from marigraph.codec import recorded, stream_of
@@ -42,6 +44,8 @@ from marigraph.writing import JobWriter, carry_out, encode_records
 TIMEOUT_SECONDS = 30 * 60.0
 """How long open and close wait unless told otherwise (the API's default)."""
 
+KEY_CHARACTERS_MAX = 256
+
 # ------------------------------------------------------------------------------------------------------------ jobs
 
 
@@ -54,6 +58,7 @@ def create_job(app: Application, job_id: str | None, body: Any, context: Context
         The complete job resource, defaults filled in.
     """
     config = create_job_config(body, job_id=job_id, now_ms=app.now_ms())
+    read_notify(config.custom_settings)
     _check_names(app, config.job_id, config.groups)
     writer = app.visitor(config.job_id)
     carry_out(writer, lambda _job: CreateJob(body, config.create_time), context)
@@ -67,7 +72,9 @@ def update_job(app: Application, job_id: str, body: Any, context: Context) -> di
     command = UpdateJob(body, _model_bytes(writer.job))
     for event in decide(writer.job, command):
         assert isinstance(event, Updated)
-        _check_names(app, job_id, read_config(event.config).groups)
+        changed = read_config(event.config)
+        read_notify(changed.custom_settings)
+        _check_names(app, job_id, changed.groups)
     carry_out(writer, lambda _job: command, context)
     app.project()
     return job_resource(writer.job)
@@ -149,7 +156,6 @@ def close_jobs(
     All jobs are checked before the first is closed. A forced close appends the event and returns: nothing is lost,
     for the next open replays what was not analysed.
     """
-    app.project()
     matched = match_jobs(app, expression, allow_no_match=allow_no_match)
     for job in matched:
         _check_datafeed_stopped(app, job)
@@ -170,7 +176,10 @@ def close_jobs(
 
 def _check_datafeed_stopped(app: Application, job: Job) -> None:
     """Refuse to close a job while its datafeed would post to it."""
-    datafeed = app.datafeeds.of_job(job.job_id) if job.state != CLOSED else None
+    if job.state == CLOSED:
+        return
+    app.project()
+    datafeed = app.datafeeds.of_job(job.job_id)
     if datafeed is not None and datafeed.exists and datafeed.state != STOPPED:
         msg = f"cannot close job datafeed [{datafeed.datafeed_id}] hasn't been stopped"
         raise Conflict(msg)
@@ -274,6 +283,23 @@ def post_data(
         return stored.resource(job_id)
     batches = read_records(data, *input_format(writer.job.settings(), app.now_ms()))
     return post_batches(writer, batches, context, command_id, reset).resource(job_id)
+
+
+def repeatable(app: Application, job_id: str, key: str | None) -> str | None:
+    """Return the command id of an upload that a client may repeat under its key; the same key, the same job.
+
+    Raises
+    ------
+    InvalidArgument
+        The key is empty or too long.
+    """
+    if key is None:
+        return None
+    if not 0 < len(key) <= KEY_CHARACTERS_MAX:
+        msg = f"Idempotency-Key must have 1 to {KEY_CHARACTERS_MAX} characters"
+        raise InvalidArgument(msg)
+    text = f"{job_id}\0{app.jobs.load(job_id).created_version}\0{key}"
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
 def data_writer(app: Application, job_id: str, context: Context) -> JobWriter:

@@ -1,12 +1,12 @@
-"""What can be read: jobs and their statistics, results, snapshots and history, as the resources of the API.
+"""What can be read: jobs and their statistics, results and snapshots, as the resources of the API.
 
 Each list query returns the envelope ``{"count": N, "<plural>": [...]}`` in which ``count`` is the number of matches,
-not the length of the page. Nothing here changes anything but the read model of the jobs, which is first brought up
-to the head of the log.
+not the length of the page. Nothing here changes anything but the read model of the jobs, which is brought up to the
+head of the log where jobs are selected by more than their ids. What happened to a job is in ``history.py``.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -14,12 +14,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Table, and_, case, func, select
 
+from domain.config import is_valid_id
 from domain.errors import BadRequest, InvalidArgument, NotFound
 from domain.job import OPENED, Job, Snapshot
 from domain.model import empty_size_stats
-from eventstore import StoredEvent
 from marigraph.application import Application
-from marigraph.codec import stream_of
 from marigraph.ordering import order_by
 from marigraph.results import Timing, read_timing
 from marigraph.tables import buckets, categories, influencers, job_stats, records
@@ -39,8 +38,11 @@ def match_jobs(app: Application, expression: str | None, *, allow_no_match: bool
     NotFound
         An exact name matches nothing, or a pattern does and ``allow_no_match`` is false.
     """
-    everything = [app.as_seen(job) for job in app.jobs.all()]
     tokens = [token.strip() for token in (expression or "_all").split(",") if token.strip()] or ["_all"]
+    if (named := _load_named(app, tokens)) is not None:
+        return named
+    app.project()
+    everything = [app.as_seen(job) for job in app.jobs.all()]
     found: dict[str, Job] = {}
     missing = []
     for token in tokens:
@@ -52,6 +54,17 @@ def match_jobs(app: Application, expression: str | None, *, allow_no_match: bool
     if missing:
         msg = f"No known job with id '{','.join(missing)}'"
         raise NotFound(msg)
+    return [found[job_id] for job_id in sorted(found)]
+
+
+def _load_named(app: Application, tokens: Sequence[str]) -> list[Job] | None:
+    """Load the jobs whose ids the tokens are, and no other; None if one of them is no id of a job."""
+    found = {}
+    for token in tokens:
+        job = app.jobs.load(token) if is_valid_id(token) else None
+        if job is None or not job.exists:
+            return None
+        found[token] = app.as_seen(job)
     return [found[job_id] for job_id in sorted(found)]
 
 
@@ -71,14 +84,12 @@ def job_resource(job: Job) -> dict[str, Any]:
 
 def get_jobs(app: Application, expression: str | None = None, *, allow_no_match: bool = True) -> dict[str, Any]:
     """List job configurations."""
-    app.project()
     matched = match_jobs(app, expression, allow_no_match=allow_no_match)
     return {"count": len(matched), "jobs": [job_resource(job) for job in matched]}
 
 
 def get_job_stats(app: Application, expression: str | None = None, *, allow_no_match: bool = True) -> dict[str, Any]:
     """List the statistics of jobs."""
-    app.project()
     matched = match_jobs(app, expression, allow_no_match=allow_no_match)
     return {"count": len(matched), "jobs": [_stats_resource(app, job) for job in matched]}
 
@@ -198,9 +209,17 @@ def get_influencers(
 
 
 def get_categories(
-    app: Application, job_id: str, category_id: int | None = None, page: Page = FIRST_PAGE
+    app: Application,
+    job_id: str,
+    category_id: int | None = None,
+    page: Page = FIRST_PAGE,
+    *,
+    partition_field_value: str | None = None,
 ) -> dict[str, Any]:
-    """List the categories of a job's messages by id, or the one asked for; an unknown id gives an empty list."""
+    """List the categories of a job's messages by id, or the one asked for; an unknown id gives an empty list.
+
+    With ``partition_field_value`` only those of this partition, of a job that keeps the categories of each apart.
+    """
     require_job(app, job_id)
     if not page.every:
         page.check()
@@ -208,9 +227,14 @@ def get_categories(
     if category_id is not None:
         condition = and_(condition, categories.c.category_id == category_id)
     query = select(categories.c.body).where(condition).order_by(categories.c.category_id)
-    if not page.every:
-        query = query.limit(page.size).offset(page.start)
     with app.store.reading() as connection:
+        if partition_field_value is not None:  # named in the body alone; there are some thousands of them at most
+            every = map(msgspec.json.decode, connection.scalars(query))
+            found = [each for each in every if each.get("partition_field_value") == partition_field_value]
+            shown = found if page.every else found[page.start : page.start + page.size]
+            return {"count": len(found), "categories": shown}
+        if not page.every:
+            query = query.limit(page.size).offset(page.start)
         total = connection.execute(select(func.count()).select_from(categories).where(condition)).scalar_one()
         found = [msgspec.json.decode(body) for body in connection.scalars(query)]
     return {"count": total, "categories": found}
@@ -298,7 +322,6 @@ def get_overall_buckets(
     The buckets are as long as the longest bucket span of the jobs; a longer ``bucket_span_seconds``, a multiple of
     that, joins them, each with the highest score of those it joins.
     """
-    app.project()
     matched = match_jobs(app, expression, allow_no_match=allow_no_match)
     if top_n < 1:
         msg = f"[topN] parameter must be positive, found [{top_n}]"
@@ -416,73 +439,3 @@ def get_snapshots(
     resources.sort(key=lambda resource: name not in resource)  # those without the field come last
     shown = resources if page.every else resources[page.start : page.start + page.size]
     return {"count": len(resources), "model_snapshots": shown}
-
-
-# --------------------------------------------------------------------------------------------------------- history
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryFilter:
-    """Which events of a job are wanted; None or empty means any. Times are milliseconds, the end is exclusive."""
-
-    types: tuple[str, ...] = ()
-    actor: str | None = None
-    request_id: str | None = None
-    start_ms: int | None = None
-    end_ms: int | None = None
-    after_version: int = 0
-    to_version: int | None = None
-
-    def admits(self, event: StoredEvent) -> bool:
-        """Whether an event is one of those wanted."""
-        recorded_ms = event.recorded_at // 1000
-        return (
-            (not self.types or event.type in self.types)
-            and self.actor in (None, event.actor)
-            and self.request_id in (None, event.request_id)
-            and (self.start_ms is None or recorded_ms >= self.start_ms)
-            and (self.end_ms is None or recorded_ms < self.end_ms)
-        )
-
-
-def get_history(
-    app: Application, job_id: str, selection: HistoryFilter | None = None, page: Page = FIRST_PAGE
-) -> dict[str, Any]:
-    """List the events of a job's stream, oldest first; also those of deleted jobs."""
-    selection = selection or HistoryFilter()
-    stream = stream_of(job_id)
-    if app.store.head(stream) is None:
-        msg = f"No known job with id '{job_id}'"
-        raise NotFound(msg)
-    matched = filter(selection.admits, app.store.iter_stream(stream, selection.after_version, selection.to_version))
-    total, shown = _take_page(matched, page)
-    return {"count": total, "events": [event_resource(event) for event in shown]}
-
-
-def event_resource(event: StoredEvent) -> dict[str, Any]:
-    """Return a stored event as the API shows it; the hash and digests are in hex."""
-    resource = {
-        "version": event.version,
-        "position": event.position,
-        "type": event.type,
-        "schema_version": event.schema_version,
-        "recorded_at": event.recorded_at // 1000,
-        "actor": event.actor,
-        "request_id": event.request_id,
-        "cause": event.cause,
-        "command_id": event.command_id,
-        "payload_digest": event.payload_digest.hex() if event.payload_digest else None,
-        "hash": event.hash.hex(),
-        "data": msgspec.json.decode(event.data),
-    }
-    return {name: value for name, value in resource.items() if value is not None}
-
-
-def _take_page(events: Iterable[StoredEvent], page: Page) -> tuple[int, list[StoredEvent]]:
-    total, shown = 0, []
-    end = page.start + page.size
-    for event in events:
-        if page.every or page.start <= total < end:
-            shown.append(event)
-        total += 1
-    return total, shown

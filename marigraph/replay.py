@@ -73,6 +73,8 @@ class ModelSource:
     job_id: str
     uses_snapshots: bool = True
     stream: str = field(init=False)
+    stored_at: int | None = field(init=False, default=None)
+    """When the newest state that was read or saved here was stored, microseconds since 1970."""
 
     def __post_init__(self) -> None:
         self.stream = stream_of(self.job_id)
@@ -112,6 +114,7 @@ class ModelSource:
                     break
                 model = _restore(self.stream, stored)
                 if model is not None:
+                    self.stored_at = stored.created_at
                     return ModelFold(self, created_version, model, stored.version)
                 not_after = stored.version - 1
         return ModelFold(self, created_version, None, max(created_version - 1, 0))
@@ -126,7 +129,7 @@ class ModelSource:
         assert folded.model is not None
         arrays, meta = folded.model.state()
         body = encode_state(arrays, {"config": store_config(folded.model.config), "model": meta})
-        self.store.save_snapshot(self.stream, folded.version, STATE_SCHEMA, body)
+        self.stored_at = self.store.save_snapshot(self.stream, folded.version, STATE_SCHEMA, body).created_at
         stored = {row.version for row in self.store.list_snapshots(self.stream) if row.state_schema == STATE_SCHEMA}
         for version in stored - {folded.version, *keep}:
             self.store.delete_snapshots(self.stream, version=version, state_schema=STATE_SCHEMA)

@@ -215,6 +215,11 @@ class ResultWriter:
         return self._written
 
     @property
+    def timing(self) -> "Timing":
+        """How long the analysis of buckets took."""
+        return self._timing
+
+    @property
     def n_pending(self) -> int:
         """Rows held back."""
         return self._pending.n_rows
@@ -276,11 +281,11 @@ def write_pending(connection: Connection, pending: PendingResults) -> None:
 
 def write_categories(connection: Connection, job_id: str, model: Model | None, *, every: bool) -> None:
     """Write the categories that got messages since they were last written, or every one."""
-    if model is None or model.categorizer is None:
+    if model is None or model.categories is None:
         return
-    touched = model.categorizer.take_touched()
-    ids = range(1, model.categorizer.category_count + 1) if every else touched
-    rows = [category_row(job_id, model.categorizer.resource(category_id)) for category_id in ids]
+    touched = model.categories.take_touched()
+    ids = range(1, model.categories.category_count + 1) if every else touched
+    rows = [category_row(job_id, model.categories.resource(category_id)) for category_id in ids]
     if rows:
         upsert(connection, categories, rows)
 

@@ -21,7 +21,7 @@ from eventstore import ANY, AppendResult, Codec, EventStore, EventStoreError, Le
 from marigraph.codec import Recorded, stream_of
 from marigraph.context import Context
 from marigraph.replay import ModelFold, ModelSource
-from marigraph.results import ResultWriter
+from marigraph.results import ResultWriter, Timing
 from marigraph.writing import Encoded, encode_events
 
 log = logging.getLogger(__name__)
@@ -67,6 +67,16 @@ class Runner:
             msg = f"No known job with id '{self.job.job_id}'"
             raise NotFound(msg)
         return model
+
+    @property
+    def timing(self) -> Timing:
+        """How long the analysis of buckets took."""
+        return self._writer.timing
+
+    @property
+    def state_stored_at(self) -> int | None:
+        """When the newest state known here was stored, microseconds since 1970."""
+        return self._source.stored_at
 
     @property
     def last_finalized_bucket_end_ms(self) -> int | None:

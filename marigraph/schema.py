@@ -227,5 +227,10 @@ def _config(url: URL) -> Config:
     return config
 
 
+def shown(url: str | URL) -> str:
+    """Return a database's URL as messages and logs may hold it: without the password."""
+    return _show(parse_url(url))
+
+
 def _show(url: URL) -> str:
     return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)

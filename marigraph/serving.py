@@ -5,7 +5,6 @@ It differs from the application of one command in who does the work. Each job th
 A housekeeper projects the log, renews leases, and takes jobs that are open and that nobody runs.
 """
 
-import hashlib
 import logging
 import os
 import threading
@@ -23,6 +22,7 @@ from marigraph.codec import JOB_PREFIX
 from marigraph.context import Context
 from marigraph.datafeeds.runs import DatafeedRuns
 from marigraph.desk import LOOK_SECONDS, Desk
+from marigraph.notifier import Notifier
 from marigraph.runner import JobFailed, Runner
 from marigraph.settings import Settings
 from marigraph.strands import Strands
@@ -58,8 +58,9 @@ class Server(Application):
         self._desks: dict[str, Desk] = {}
         self._strands = Strands(FOLDING_THREADS, "fold")
         self._projecting = threading.Lock()
-        self.node_id = hashlib.sha256(self.owner.encode()).hexdigest()[:22]
         self._datafeed_runs = DatafeedRuns(self)
+        self._stopping = threading.Event()
+        self.notifier = Notifier(self.store, self.jobs, self.owner, settings.notifications)
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
 
     def start(self) -> None:
@@ -68,6 +69,7 @@ class Server(Application):
         self._adopt()
         self._housekeeper.start()
         self._datafeed_runs.start()
+        self.notifier.start()
 
     @property
     def node(self) -> dict[str, Any]:
@@ -81,6 +83,11 @@ class Server(Application):
         }
 
     # -------------------------------------------------------------------------------------------------- ownership
+
+    @property
+    def n_queued(self) -> int:
+        """Tasks on the strands that are not done."""
+        return self._strands.n_waiting
 
     @property
     def desks(self) -> list[Desk]:
@@ -98,6 +105,7 @@ class Server(Application):
         """Return a writer for commands that need no model."""
         visitor = super().visitor(job_id)
         visitor.job = self.as_seen(visitor.job)
+        visitor.gives_up = self._stopping
         return visitor
 
     def writer(self, job_id: str, context: Context) -> JobWriter:
@@ -161,7 +169,7 @@ class Server(Application):
 
     def _own_desk(self, job_id: str, context: Context, deadline: float) -> Desk:
         while (desk := self._desk(job_id, context)) is None:
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or self._stopping.is_set():
                 raise self.held_elsewhere(job_id)
             time.sleep(OWN_POLL_SECONDS)
         return desk
@@ -270,10 +278,16 @@ class Server(Application):
 
     # -------------------------------------------------------------------------------------------------------- end
 
+    def give_up_waiting(self) -> None:
+        """Send away who waits for another process: the server is about to stop. What is at work here goes on."""
+        self._stopping.set()
+
     def close(self) -> None:
         """Let go of all jobs and datafeeds, none of which is closed or stopped by that, and of the database."""
+        self.give_up_waiting()
         self._datafeed_runs.close()
         self._stopped.set()
+        self.notifier.stop()
         if self._housekeeper.is_alive():
             self._housekeeper.join()
         for desk in self.desks:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
@@ -21,6 +21,36 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client shows to a server; never part of a text that is printed or logged."""
+
+    api_key: str | None = field(default=None, repr=False)
+    """As `marigraph keys create` prints it: base64 of id and secret."""
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Notifications:
+    """What webhooks need of a server."""
+
+    allows_private: bool = False
+    """Whether a webhook may lie at an address that only exists near this machine."""
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Keys for signatures, by the name that jobs call them by."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "Notifications":
+        """Take ``MARIGRAPH_NOTIFY_PRIVATE`` and every ``MARIGRAPH_SECRET_<NAME>``."""
+        prefix = "MARIGRAPH_SECRET_"
+        named = {name: value for name, value in environment.items() if name.startswith(prefix)}
+        return cls(
+            environment.get("MARIGRAPH_NOTIFY_PRIVATE", "").lower() in ("1", "true", "yes"),
+            {name.removeprefix(prefix).lower(): value for name, value in named.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one process."""
 
@@ -29,6 +59,10 @@ class Settings:
     lease_seconds: float = 30.0
     """How long a job stays ours when we fall silent; chosen: long against a stalled disk, short for a failover."""
     backlog: Backlog = Backlog()
+    server: str | None = None
+    """URL of the server that carries commands out, None for the database itself."""
+    credentials: Credentials = Credentials()
+    notifications: Notifications = field(default_factory=Notifications)
 
     sources: str | None = None
     """The TOML file that says where datafeeds may read from; None: nowhere."""
@@ -38,14 +72,26 @@ class Settings:
         cls,
         environment: Mapping[str, str] = os.environ,
         database: str | None = None,
+        server: str | None = None,
+        api_key: str | None = None,
         sources: str | None = None,
     ) -> "Settings":
-        """Take the database from the argument, else ``MARIGRAPH_DB``, else a file in the user's data directory.
+        """Take what is not given from the environment.
 
-        The file of sources is the argument, else ``MARIGRAPH_SOURCES``.
+        The database is that of ``MARIGRAPH_DB``, else a file in the user's data directory; the server that of
+        ``MARIGRAPH_SERVER`` unless a database is given, which it would contradict.
         """
-        chosen = database or environment.get("MARIGRAPH_DB") or _default_database()
-        return cls(database=chosen, sources=sources or environment.get("MARIGRAPH_SOURCES") or None)
+        return cls(
+            database=database or environment.get("MARIGRAPH_DB") or _default_database(),
+            server=server or (None if database else environment.get("MARIGRAPH_SERVER") or None),
+            credentials=Credentials(
+                api_key or environment.get("MARIGRAPH_API_KEY"),
+                environment.get("MARIGRAPH_USER"),
+                environment.get("MARIGRAPH_PASSWORD"),
+            ),
+            notifications=Notifications.read(environment),
+            sources=sources or environment.get("MARIGRAPH_SOURCES") or None,
+        )
 
 
 def _default_database() -> str:

@@ -29,6 +29,12 @@ class Strands:
             self._pool.submit(self._run, key)
         return future
 
+    @property
+    def n_waiting(self) -> int:
+        """Tasks that are not done."""
+        with self._guard:
+            return sum(len(queue) for queue in self._waiting.values())
+
     def close(self) -> None:
         """Run what was submitted, then end the threads."""
         self._pool.shutdown(wait=True)

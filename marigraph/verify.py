@@ -132,9 +132,9 @@ class Replayed:
                 pending.add(outcome)
                 if pending.n_rows >= ROWS_PER_PAGE:
                     pending = self._write(pending)
-                categorizer = folded.model.categorizer if folded.model is not None else None
-                if item.version == self.results_to and categorizer is not None:
-                    self.categories = [category_row(job_id, each) for each in categorizer.resources()]
+                found = folded.model.categories if folded.model is not None else None
+                if item.version == self.results_to and found is not None:
+                    self.categories = [category_row(job_id, each) for each in found.resources()]
             for snapshot in snapshots.get(item.version, ()):
                 assert folded.model is not None
                 self._compare(snapshot, folded.model.digest(), stored)

@@ -1,5 +1,6 @@
 """Load, decide, append: how every command becomes events, whoever runs the job."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -90,12 +91,15 @@ class Visitor:
     ----------
     epoch : int or None
         Fences the appends of an owner off from those of its successor; None: we claim no ownership.
+    gives_up : threading.Event or None
+        Once set, nobody waits here for the owner any longer.
     """
 
     def __init__(self, store: EventStore, jobs: Jobs, job: Job, epoch: int | None = None) -> None:
         self.job = job
         self.turn: AbstractContextManager[object] = nullcontext()
         self.epoch = epoch
+        self.gives_up: threading.Event | None = None
         self._store = store
         self._jobs = jobs
 
@@ -138,7 +142,7 @@ class Visitor:
             done, end = results_version(self._store, self.job.job_id)
             if done >= version:
                 return end
-            if time.monotonic() >= deadline:
+            if time.monotonic() >= deadline or (self.gives_up is not None and self.gives_up.is_set()):
                 raise timed_out_analysis(self.job.job_id, timeout_seconds)
             time.sleep(POLL_SECONDS)
 

@@ -8,17 +8,16 @@ where the state was saved and restored. Knows nothing of jobs, fields, partition
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from domain.categories.alignment import FORBIDDEN, Slot, distance, kind, merge, skeleton, weight
+from domain.categories.budget import Budget
 from domain.categories.category import Category
 from domain.categories.index import Index
 from domain.categories.quality import category_counts
-from domain.categories.tokens import TOKEN_COUNT_MAX, Tokenizer, Tokens
+from domain.categories.tokens import TOKEN_COUNT_MAX, Tokenizer, Tokenizes, Tokens
 from domain.categories.vocabulary import WEIGHTS
-from domain.config.categorization import compile_filter
 
 NO_CATEGORY: Final = 0
 """The id of a message for which there was no room for a category."""
@@ -36,7 +35,7 @@ _COMPARED_COUNT_MAX: Final = 64
 """Categories that a message is compared with, the oldest of those that have enough of its tokens. Chosen: real logs
 never get there; it bounds the time that hostile messages take."""
 _SLOT_COUNT_MAX: Final = 2 * TOKEN_COUNT_MAX
-_KNOWN_COUNT_MAX: Final = 50_000
+KNOWN_COUNT_MAX: Final = 50_000
 """Token sequences whose category is remembered."""
 _FITS: Final = -1
 _STATE_VERSION: Final = 1
@@ -49,6 +48,12 @@ class Categorizer:
     ----------
     filters : sequence of str
         Regular expressions; what matches them is taken out of a message before anything else.
+    tokenizer : Tokenizes, optional
+        Instead of the one with the filters.
+    budget : Budget, optional
+        Account of the memory; a category that it has no room for is not made.
+    known_count_max : int
+        Token sequences whose category is remembered.
     examples_limit : int
         Examples kept per category.
     category_count_max : int
@@ -72,10 +77,16 @@ class Categorizer:
         self,
         filters: Sequence[str] = (),
         *,
+        tokenizer: Tokenizes | None = None,
+        budget: Budget | None = None,
+        known_count_max: int = KNOWN_COUNT_MAX,
         examples_limit: int = EXAMPLES_LIMIT,
         category_count_max: int = CATEGORY_COUNT_MAX,
     ) -> None:
-        self._tokenizer = Tokenizer([_compiled(each) for each in filters])
+        self._tokenizer = tokenizer or Tokenizer.of(filters)
+        self._budget = budget or Budget()
+        self._known_count_max = known_count_max
+        self._message_count = 0
         self._examples_limit = examples_limit
         self._category_count_max = category_count_max
         self._categories: list[Category] = []
@@ -88,9 +99,10 @@ class Categorizer:
 
     def categorize(self, messages: Sequence[str]) -> list[int]:
         """Return the category id of each message, in order; `NO_CATEGORY` where there is no room for another."""
-        return [self._categorize(message) for message in messages]
+        return [self.category_of(message) for message in messages]
 
-    def _categorize(self, message: str) -> int:
+    def category_of(self, message: str) -> int:
+        """Return the category id of the next message."""
         tokens = self._tokenizer.tokens(message)
         known = self._known.get(tokens)
         if known is not None and known[1] == self._change_count and known[2] in (_FITS, len(self._categories)):
@@ -103,9 +115,10 @@ class Categorizer:
             category = found
             self._remember(tokens, category)
         category.match_count += 1
+        self._message_count += 1
         category.longest_match = max(category.longest_match, len(message))
         if len(category.examples) < self._examples_limit:
-            category.add_example(message)
+            self._budget.add(category.add_example(message))
         self._touched[category.id] = None
         return category.id
 
@@ -115,7 +128,7 @@ class Categorizer:
         That may happen whenever a category becomes more general; when a new one appears, only to messages that differ
         from theirs, since to those that do not, a new category is no closer and has more in common.
         """
-        if len(self._known) >= _KNOWN_COUNT_MAX:
+        if len(self._known) >= self._known_count_max:
             self._known.clear()
         fits = distance(category.slots, tokens, 0) == 0
         self._known[tokens] = (category.id, self._change_count, _FITS if fits else len(self._categories))
@@ -129,7 +142,7 @@ class Categorizer:
                 return category
             kept = weight(slots)
             if len(slots) <= _SLOT_COUNT_MAX and kept * 100 >= category.first_weight * _KEPT_SHARE_PERCENT:
-                category.generalise(slots)
+                self._budget.add(category.generalise(slots))
                 self._index.put(category.id, slots, 2 * _cost_limit(category.weight))
                 self._change_count += 1
                 return category
@@ -157,9 +170,16 @@ class Categorizer:
         if len(self._categories) >= self._category_count_max:
             return None
         category = Category(len(self._categories) + 1, list(tokens), weight(tokens))
+        if not self._budget.take(category.size_bytes):
+            return None
         self._categories.append(category)
         self._index.put(category.id, category.slots, 2 * _cost_limit(category.weight))
         return category
+
+    @property
+    def message_count(self) -> int:
+        """Messages that got a category."""
+        return self._message_count
 
     @property
     def category_count(self) -> int:
@@ -237,9 +257,7 @@ class Categorizer:
         cls,
         state: Mapping[str, Any],
         filters: Sequence[str] = (),
-        *,
-        examples_limit: int = EXAMPLES_LIMIT,
-        category_count_max: int = CATEGORY_COUNT_MAX,
+        **settings: Any,
     ) -> "Categorizer":
         """Make a categorizer that goes on as the one whose state it was would have; the settings are given again.
 
@@ -251,11 +269,13 @@ class Categorizer:
         if state["version"] != _STATE_VERSION:
             reason = f"expected categories of state version {_STATE_VERSION}, got {state['version']}"
             raise ValueError(reason)
-        made = cls(filters, examples_limit=examples_limit, category_count_max=category_count_max)
+        made = cls(filters, **settings)
         made._failed_count = state["failed_count"]
         for category_id, each in enumerate(state["categories"], 1):
             category = Category.from_state(category_id, each)
             made._categories.append(category)
+            made._message_count += category.match_count
+            made._budget.add(category.size_bytes)
             made._index.put(category_id, category.slots, 2 * _cost_limit(category.weight))
         return made
 
@@ -263,14 +283,6 @@ class Categorizer:
         """Return SHA-256 of the state: equal for equal categories."""
         text = json.dumps(self.state(), ensure_ascii=True, separators=(",", ":"), sort_keys=True)
         return hashlib.sha256(text.encode("ascii")).digest()
-
-
-def _compiled(expression: str) -> re.Pattern[str]:
-    compiled = compile_filter(expression)
-    if compiled is None:
-        reason = f"expected a regular expression, got '{expression}'"
-        raise ValueError(reason)
-    return compiled
 
 
 def _cost_limit(category_weight: int) -> int:

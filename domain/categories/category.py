@@ -59,26 +59,27 @@ class Category:
     @property
     def size_bytes(self) -> int:
         """About what the category takes in memory."""
-        text = sum(len(slot) for slot in self.slots if slot is not None)
         examples = sum(len(each) for each in self.examples)
-        return _CATEGORY_BYTES + text + examples + _SLOT_BYTES * len(self.slots) + _EXAMPLE_BYTES * len(self.examples)
+        return _CATEGORY_BYTES + _size_of(self.slots) + examples + _EXAMPLE_BYTES * len(self.examples)
 
-    def generalise(self, slots: list[Slot]) -> None:
-        """Take slots that fit more messages than those before."""
+    def generalise(self, slots: list[Slot]) -> int:
+        """Take slots that fit more messages than those before; return the bytes that this takes more, or less."""
+        before = _size_of(self.slots)
         self.slots = slots
         self.weight = weight(slots)
+        return _size_of(slots) - before
 
-    def add_example(self, message: str) -> bool:
-        """Keep a message as an example, and return whether it is a new one."""
+    def add_example(self, message: str) -> int:
+        """Keep a message as an example, and return the bytes that it takes: 0 if it is no new one."""
         example = message
         if len(message) > EXAMPLE_LENGTH_MAX:
             example = message[: EXAMPLE_LENGTH_MAX - len(_DOTS)] + _DOTS
         if not example.isascii():
             example = _SURROGATES.sub("\ufffd", example)  # a lone half of a character is no text that a database takes
         if example in self.examples:
-            return False
+            return 0
         self.examples[example] = None
-        return True
+        return _EXAMPLE_BYTES + len(example)
 
     def resource(self, preferred_to: list[int]) -> dict[str, Any]:
         """Return the category as the API shows it, without the job's id.
@@ -107,6 +108,10 @@ class Category:
         """Make a category from its state."""
         slots, first_weight, match_count, longest_match, examples = state
         return cls(category_id, list(slots), first_weight, match_count, longest_match, dict.fromkeys(examples))
+
+
+def _size_of(slots: list[Slot]) -> int:
+    return sum(len(slot) for slot in slots if slot is not None) + _SLOT_BYTES * len(slots)
 
 
 def expression(terms: list[str]) -> str:

@@ -8,7 +8,7 @@ functions of the text, but for caches that change no result.
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from domain.categories.vocabulary import is_known, may_be_name, may_be_user
 from domain.categories.words import (
@@ -30,6 +30,7 @@ from domain.categories.words import (
     STATE_VERBS,
     UNITS,
 )
+from domain.config.categorization import compile_filter
 
 Tokens = tuple[str, ...]
 
@@ -90,6 +91,13 @@ def first_line(message: str) -> str:
     return text[:MESSAGE_LENGTH_MAX]
 
 
+class Tokenizes(Protocol):
+    """What turns messages into tokens."""
+
+    def tokens(self, message: str) -> Tokens:
+        """Return the tokens of a message: the same for the same message."""
+
+
 class Tokenizer:
     """Turns messages into tokens; remembers what it has seen, to be fast.
 
@@ -104,6 +112,22 @@ class Tokenizer:
         self._filters = tuple(filters)
         self._lines: dict[str, Tokens] = {}
         self._runs: dict[str, Tokens] = {}
+
+    @classmethod
+    def of(cls, filters: Sequence[str]) -> "Tokenizer":
+        """Make a tokenizer with filters that are yet to be compiled.
+
+        Raises
+        ------
+        ValueError
+            When a filter is no regular expression.
+        """
+        compiled = [(expression, compile_filter(expression)) for expression in filters]
+        for expression, pattern in compiled:
+            if pattern is None:
+                reason = f"expected a regular expression, got '{expression}'"
+                raise ValueError(reason)
+        return cls([pattern for _, pattern in compiled if pattern is not None])
 
     def tokens(self, message: str) -> Tokens:
         """Return the tokens of a message.

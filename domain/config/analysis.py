@@ -14,7 +14,7 @@ from domain.config.categorization import (
     check_filters,
     check_mlcategory,
     check_per_partition,
-    read_analyzer,
+    read_analyzer_setting,
     read_per_partition,
 )
 from domain.config.detector import DETECTOR_FIELDS, MLCATEGORY, Detector, check_field_name, read_detector
@@ -71,6 +71,14 @@ class AnalysisConfig(BaseModel):
         return 0 if self.latency is None else parse_duration_seconds(self.latency, "latency")
 
     @property
+    def categorization_partition_field_name(self) -> str | None:
+        """The partition field each value of which has categories of its own; None: there are those of the job."""
+        setting = self.per_partition_categorization
+        if setting is None or not setting.enabled:
+            return None
+        return next(each.partition_field_name for each in self.detectors if MLCATEGORY in each.term_fields)
+
+    @property
     def analysis_fields(self) -> tuple[str, ...]:
         """All fields that the analysis reads, each once: those of the detectors in order, then the others."""
         names = [name for detector in self.detectors for name in detector.fields]
@@ -119,7 +127,7 @@ def read_analysis(section: Section) -> AnalysisConfig:
         bucket_span=_text_or(section.text("bucket_span"), BUCKET_SPAN_DEFAULT),
         categorization_field_name=section.name_text("categorization_field_name"),
         categorization_filters=section.texts("categorization_filters") or None,
-        categorization_analyzer=read_analyzer(section, "categorization_analyzer"),
+        categorization_analyzer=read_analyzer_setting(section, "categorization_analyzer"),
         per_partition_categorization=read_per_partition(section, "per_partition_categorization"),
         latency=section.text("latency"),
         summary_count_field_name=section.name_text("summary_count_field_name"),

@@ -5,36 +5,18 @@ The checks need to know the detectors, because a category is used as the field `
 
 import copy
 import re
-import warnings
 from collections.abc import Sequence
 from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
+from domain.config.analyzer import read_analyzer
 from domain.config.detector import MLCATEGORY, Detector
+from domain.config.expressions import BadExpression, compile_expression
 from domain.config.fields import Section, shorten
 from domain.errors import BadRequest
 
 _PER_PARTITION_FIELDS: Final = frozenset({"enabled", "stop_on_warn"})
-_ANALYZER_FIELDS: Final = frozenset({"char_filter", "tokenizer", "filter"})
-
-# Spellings of the reference's regular expressions that Python's lack, with what comes closest.
-_FOREIGN_ESCAPES: Final = {
-    r"\z": r"\Z",
-    r"\h": r"[ \t]",
-    r"\R": r"(?:\r\n|[\n\r])",
-    r"\p{Alpha}": "[A-Za-z]",
-    r"\p{Upper}": "[A-Z]",
-    r"\p{Lower}": "[a-z]",
-    r"\p{Digit}": "[0-9]",
-    r"\p{Alnum}": "[A-Za-z0-9]",
-    r"\p{Space}": r"\s",
-    r"\p{XDigit}": "[0-9A-Fa-f]",
-    r"\p{Punct}": r"[!-/:-@\[-`{-~]",
-    r"\p{L}": r"[^\W\d_]",
-    r"\p{N}": r"\d",
-}
-_ESCAPE = re.compile(r"\\(?:p\{[A-Za-z]+\}|.)", re.DOTALL)
 
 
 class PerPartitionCategorization(BaseModel):
@@ -65,15 +47,13 @@ def read_per_partition(section: Section, key: str) -> PerPartitionCategorization
     return PerPartitionCategorization(enabled=enabled, stop_on_warn=bool(stop_on_warn))
 
 
-def read_analyzer(section: Section, key: str) -> str | dict[str, object] | None:
-    """Read an analyzer, which is a name or an object of its parts; None when not given."""
+def read_analyzer_setting(section: Section, key: str) -> str | dict[str, object] | None:
+    """Read an analyzer, which is a name or an object of its parts, and check it; None when not given."""
     value = section.raw(key)
     if value is None:
         return None
-    if isinstance(value, str) and value:
-        return value
-    if isinstance(value, dict):
-        Section(value, key, _ANALYZER_FIELDS)
+    if (isinstance(value, str) and value) or isinstance(value, dict):
+        read_analyzer(value)
         return copy.deepcopy(value)
     raise section.refused(key, "a name or an object", value)
 
@@ -81,15 +61,14 @@ def read_analyzer(section: Section, key: str) -> str | dict[str, object] | None:
 def compile_filter(text: str) -> re.Pattern[str] | None:
     """Return a categorization filter as a compiled expression, None when it is none.
 
-    Escapes that only the reference's dialect knows are replaced by their closest Python spelling.
+    What the reference's dialect has and Python has not is read as Python reads it, if it reads it at all.
     """
-    expression = _ESCAPE.sub(lambda match: _FOREIGN_ESCAPES.get(match[0], match[0]), text)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of expressions that a later Python may read differently
+    for is_lenient in (False, True):
         try:
-            return re.compile(expression)
-        except (re.error, RecursionError, OverflowError, ValueError):
-            return None
+            return compile_expression(text, is_lenient=is_lenient)
+        except BadExpression:
+            continue
+    return None
 
 
 def check_filters(filters: Sequence[str], field_name: str | None, *, has_analyzer: bool) -> None:

@@ -25,6 +25,8 @@ FILTER_TYPES: Final[tuple[FilterType, ...]] = get_args(FilterType)
 # Functions whose actual and typical are no single numbers that a condition could be compared with.
 TIME_CONDITIONS_ONLY: Final = frozenset({"lat_long", "metric", "rare", "freq_rare"})
 
+NO_SCOPE: Final = "custom_rules with a scope need filters, which this version does not have; use conditions"
+
 RULE_FIELDS: Final = frozenset({"actions", "scope", "conditions"})
 _SCOPE_FIELDS: Final = frozenset({"filter_id", "filter_type"})
 _CONDITION_FIELDS: Final = frozenset({"applies_to", "operator", "value"})
@@ -93,7 +95,7 @@ def check_rules_fit(rules: tuple[CustomRule, ...], function: str, base_function:
     Raises
     ------
     BadRequest
-        If a scope names another field, or a condition compares what the function has not.
+        If there is a scope, or a condition compares what the function has not.
     """
     for rule in rules:
         for scope in rule.scope:
@@ -103,6 +105,8 @@ def check_rules_fit(rules: tuple[CustomRule, ...], function: str, base_function:
                     f"partition fields of the detector are [{', '.join(fields)}]"
                 )
                 raise BadRequest(reason)
+        if rule.scope:
+            raise BadRequest(NO_SCOPE)
         if base_function in TIME_CONDITIONS_ONLY and any(c.applies_to != "time" for c in rule.conditions):
             reason = f"custom_rules conditions of the function '{function}' can only apply to time"
             raise BadRequest(reason)

@@ -34,6 +34,7 @@ UPDATE_FIELDS: Final = frozenset(
         "groups",
         "allow_lazy_open",
         "per_partition_categorization",
+        "job_id",  # a repetition of the URL's; ignored
         "model_snapshot_id",  # of old servers; accepted and ignored
         *DAY_FIELDS,
     }

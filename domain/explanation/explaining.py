@@ -170,7 +170,8 @@ class _Case:
         scopes = model.groups["scopes"].of_slot[:n_values]
 
         def stages(slot: int, probability: float) -> list[Stage]:
-            return rare_stages(model.rarity, int(of_value[slot]), scopes, probability)
+            is_counted = bool(model.is_counted[slot])
+            return rare_stages(model.rarity, int(of_value[slot]), scopes, probability, is_counted=is_counted)
 
         if not has_members:
             record = self.record

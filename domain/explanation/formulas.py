@@ -164,11 +164,19 @@ def _multi_bucket_impact(given: Inputs) -> float:
 
 
 def _new_values(given: Inputs) -> float:
-    return given["new_values"] / (given["occurrences"] + 1.0)
+    return (given["new_values"] + given["of_first_days"] + rarity.PRIOR) / (given["occurrences"] + 1.0)
 
 
 def _as_rare(given: Inputs) -> float:
     return (given["of_values_as_rare"] + rarity.PRIOR) / (given["of_all"] + 1.0)
+
+
+def _first_occurrence(given: Inputs) -> float:
+    return 1.0 + math.exp(-given["before"]) * (1.0 - math.exp(-(given["weeks"] ** 2)))
+
+
+def _to_power(given: Inputs) -> float:
+    return float(min(given["chance"], 1.0) ** given["power"])
 
 
 def _never_seen(given: Inputs) -> float:
@@ -302,6 +310,8 @@ FORMULAS: Final[dict[str, Formula]] = {
     "as_rare": _as_rare,
     "never_seen": _never_seen,
     "first_periods": _first_periods,
+    "first_occurrence": _first_occurrence,
+    "to_power": _to_power,
     "smoothed_share": _smoothed_share,
     "unusual_time": _unusual_time,
     "beyond": _beyond,

@@ -15,12 +15,12 @@ from domain.model.places_model import (
     PlacesJudgement,
 )
 from domain.model.probability import PROBABILITY_MIN
-from domain.model.rarity import EVENTS, PRIOR, UNIT, Rarity, weights_up_to
+from domain.model.rarity import AGE, EVENTS, PRIOR, SURE_SECONDS, UNIT, WEEKS_MAX, YOUNG, Rarity, weights_up_to
 from domain.model.rarity import NOVEL as NEW_VALUES
-from domain.model.times_model import FIRST, HALF_WIDTHS, REACH, SCREEN, TimesJudgement, TimesModel
+from domain.model.times_model import FIRST, HALF_WIDTHS, SCREEN, TimesJudgement, TimesModel
 
 
-def rare_stages(rarity: Rarity, value: int, scopes: Ints, probability: float) -> list[Stage]:
+def rare_stages(rarity: Rarity, value: int, scopes: Ints, probability: float, *, is_counted: bool) -> list[Stage]:
     """Return the stages of a rare value.
 
     Parameters
@@ -29,55 +29,68 @@ def rare_stages(rarity: Rarity, value: int, scopes: Ints, probability: float) ->
         Its slot.
     scopes : ndarray of shape (n_values,)
         The scope of every slot there is.
+    is_counted : bool
+        Whether the member had the value before.
     """
     weights = rarity.weights[: scopes.size]
     scope = scopes[value]
     total = float(weights[scopes == scope].sum()) / UNIT
     up_to = float(weights_up_to(scopes, weights)[value]) / UNIT
-    novel, events = rarity.recent[[NEW_VALUES, EVENTS], scope].tolist()
+    novel, events, young, age = rarity.scopes[[NEW_VALUES, EVENTS, YOUNG, AGE], scope].tolist()
     own = float(weights[value]) / UNIT
     seen = Part("seen", own, "how often the value itself occurred, older occurrences for less")
-    parts = [
-        made(
-            "new_values",
-            novel / (events + 1.0),
-            "how often values are new these days",
+    if own == 0.0:
+        chance = one(
+            "chance",
+            (novel + young + PRIOR) / (events + 1.0),
+            "how often values were new so far",
             "new_values",
             new_values=novel,
+            of_first_days=young,
             occurrences=events,
-        ),
-        made(
-            "as_rare",
+        )
+    else:
+        chance = one(
+            "chance",
             (up_to + PRIOR) / (total + 1.0),
             "share of all occurrences that is of values as rare",
             "as_rare",
             of_values_as_rare=up_to,
             of_all=total,
-        ),
-    ]
-    chance = Stage("chance", "sum", parts[0].value + parts[1].value, parts, "chance of a value as rare")
-    certain = Part("certain", 1.0, "no more than 1")
-    return [
+        )
+    stages = [
         Stage("occurrences", "only", own, [seen], "of the value, in buckets or by members"),
+        Stage("sightings", "only", total, [Part("of_all", total, "of all values together")], "of all values together"),
         chance,
-        Stage("probability", "smallest", probability, [of(chance), certain], "chance of a value as rare"),
     ]
+    meaning = "chance of a value as rare"
+    if is_counted:
+        return [*stages, one("probability", probability, meaning, "to_power", chance=chance, power=1.0)]
+    weeks = min(age * rarity.span / SURE_SECONDS, WEEKS_MAX)
+    n_before = novel if own == 0.0 else own
+    power = one(
+        "power",
+        1.0 + float(np.exp(-n_before) * -np.expm1(-weeks * weeks)),
+        "what a first occurrence counts for after weeks without one",
+        "first_occurrence",
+        before=n_before,
+        weeks=weeks,
+    )
+    return [*stages, power, one("probability", probability, meaning, "to_power", chance=chance, power=power)]
 
 
 def time_stages(model: TimesModel, judged: TimesJudgement, place: int, probability: float) -> list[Stage]:
     """Return the stages of an unusual time."""
     at = np.array([place])
-    seen, unseen = float(model.total(judged.sums[:, at])[0]), float(judged.novelty[place])
+    seen, unseen = float(judged.total[place]), float(judged.novelty[place])
     never = one("never_seen", unseen, "chance of a time never seen", "never_seen", seen=seen)
     weights = judged.weights[:, place]
     own = float(sum(weight * share for weight, share in zip(weights, judged.own[:, place], strict=True)))
     shares = model.shares(judged, at)[:, 0]
     as_rare = shares <= own * (1.0 + 1e-9)
     parts = []
-    for j, half in enumerate(HALF_WIDTHS):
-        ends = slice(REACH + half + 1, REACH + half + 1 + model.n_cells)
-        near = judged.sums[ends, place] - judged.sums[REACH - half : REACH - half + model.n_cells, place]
-        of_seen = float(np.maximum(near, 0.0)[as_rare].sum()) / ((2 * half + 1) * max(seen, 1e-300))
+    for j, (half, near) in enumerate(zip(HALF_WIDTHS, model.near(judged, at), strict=True)):
+        of_seen = float(np.maximum(near[:, 0], 0.0)[as_rare].sum()) / ((2 * half + 1) * max(seen, 1e-300))
         minutes = (2 * half + 1) * model.period / model.n_cells / 60.0
         of_period = float(np.count_nonzero(as_rare)) / model.n_cells
         parts.append(
@@ -111,7 +124,7 @@ def time_stages(model: TimesModel, judged: TimesJudgement, place: int, probabili
         times_as_unusual=unusual,
         first_periods=first,
     )
-    assert own < SCREEN, "a time of a larger share is no candidate"
+    assert own < SCREEN / model.n_cells, "a time of a larger share is no candidate"
     return [never, unusual, first, result]
 
 

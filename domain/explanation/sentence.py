@@ -165,7 +165,9 @@ def _rare_clauses(explanation: Explanation, evidence: Evidence) -> list[str]:
     assert explanation.by is not None
     field, value = explanation.by
     scope = f" for {_pair(*explanation.partition)}" if explanation.partition else ""
-    total = next(part for part in evidence.stage("chance").parts if part.name == "as_rare").inputs["of_all"]  # type: ignore[union-attr]
+    sightings = evidence.stage("sightings")
+    assert sightings is not None
+    total = sightings.value
     among = f"among {words.times(round(total), 'sighting')} of {words.plural(field)}"
     if seen == 0:
         what = f"{_pair(field, value)} is rare{scope}: never seen before {among}"

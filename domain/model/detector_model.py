@@ -4,7 +4,8 @@ A bucket's accumulator goes in, what was unusual comes out. Slots without record
 which silence means zero.
 """
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -15,83 +16,21 @@ from domain.config.detector import Detector
 from domain.model import novelty
 from domain.model.accumulators import ACCUMULATORS, Accumulator
 from domain.model.activity import SERIES, Activity
-from domain.model.arrays import Arrays, Floats, Ints, Selection
+from domain.model.arrays import Arrays, Bools, Floats, Ints, Selection
 from domain.model.causes import Causes
 from domain.model.feature_model import BYTES_PER_SERIES, PEAKS, Candidates, FeatureModel
+from domain.model.findings import Findings, Standing
 from domain.model.functions import FUNCTIONS, Feature
 from domain.model.groups import Groups
 from domain.model.hindsight import RISE_HEIGHT_MIN, RISE_STRENGTH_MIN, height_of, risen, scope_of_series
+from domain.model.influences import Reconsider
 from domain.model.normalizer import ORDINARY_SHARE, Calibration, faded, severity
 from domain.model.places_model import PlaceCandidates, PlacesModel
 from domain.model.plot import ModelPlot, Plotting, plot_of
 from domain.model.results import GeoResults, RecordResult
-from domain.model.rules import skipped
-from domain.model.series import Name, SeriesTable, name_cost
+from domain.model.rules import HOLD_BACK, compares_typical, holding, learn_little, wants
+from domain.model.series import Name, SeriesTable
 from domain.model.times_model import DAY_SECONDS, WEEK_SECONDS, TimesModel
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How the unusual values of one bucket compare with what their series showed before.
-
-    Attributes
-    ----------
-    ordinary : ndarray of shape (k,)
-        Scores for being improbable.
-    heights, peaks : ndarray of shape (k,)
-        Calibrated surprisals above those of usual values, and the greatest before.
-    strengths : ndarray of shape (k,)
-        Of records broken.
-    risen : ndarray of shape (l,)
-        Places of those that put what came before them in the shade.
-    """
-
-    ordinary: Floats
-    heights: Floats
-    peaks: Floats
-    strengths: Floats
-    risen: Ints
-
-
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """The unusual values of one feature in one bucket.
-
-    Attributes
-    ----------
-    detector_index, feature_index : int
-    candidates : Candidates
-        With k unusual values.
-    exponents : ndarray of shape (k,)
-        ``-ln p``, calibrated.
-    scores : ndarray of shape (k,)
-        From 0 to 100.
-    share : float
-        Highest score that a value within what its series showed before may have, in parts of 100.
-    accumulator : Accumulator or None
-        What they were found in.
-    standing : Standing
-    causes : Causes or None
-        Of members of a population: at which attributes they were unusual.
-    """
-
-    detector_index: int
-    feature_index: int
-    candidates: Candidates
-    exponents: Floats
-    scores: Floats
-    accumulator: Accumulator | None
-    standing: "Standing"
-    share: float = 1.0
-    causes: Causes | None = None
-
-    def explaining(self, place: int, slot: int) -> list[str]:
-        """Return the values of an influencer field (by place among the detector's) that explain a series."""
-        if self.accumulator is None:
-            return []
-        n_events = float(self.accumulator.rows[0, slot])
-        return self.accumulator.influences[place].explain(slot, n_events) if n_events > 0.0 else []
-
 
 _NONE: Final = np.empty(0)
 _NOTHING: Final = Standing(_NONE, _NONE, _NONE, _NONE, np.empty(0, np.int64))
@@ -101,11 +40,14 @@ class Judge(Protocol):
     """What judges and learns one feature of all series: see ``feature_model.py`` for what each method does."""
 
     feature: Feature
+    rows: Floats
 
     def reserve(self, n_slots: int) -> None: ...  # noqa: D102
     def judge(self, selection: Selection, x: Floats, time_seconds: float) -> Any: ...  # noqa: D102
     def candidates(self, judged: Any, *, grows_on: bool = False) -> Candidates: ...  # noqa: D102
     def learn(self, judged: Any, found: Any = None, /) -> None: ...  # noqa: D102
+    def compared(self, judged: Any, *, with_typical: bool) -> tuple[Floats, Floats]: ...  # noqa: D102
+    def tables(self) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]: ...  # noqa: D102
     def forget(self, slots: Ints) -> None: ...  # noqa: D102
     def state(self, n_slots: int) -> Arrays: ...  # noqa: D102
     def load(self, arrays: Arrays) -> None: ...  # noqa: D102
@@ -186,11 +128,9 @@ class DetectorModel:
     def cost_of(self, name: Name) -> int:
         """Return the bytes that a new series will take, with the groups that it is the first of."""
         of_groups = sum(
-            self.group_bytes[key] + name_cost(groups.name_of(name))
-            for key, groups in self.groups.items()
-            if groups.is_new(name)
+            self.group_bytes[key] + groups.cost_of(name) for key, groups in self.groups.items() if groups.is_new(name)
         )
-        return self.bytes_per_series + name_cost(name) + of_groups
+        return self.bytes_per_series + self.series.cost_of(name) + of_groups
 
     def create(self, name: Name, bucket_start: int) -> int:
         """Give a new series a slot, and a place in its groups."""
@@ -288,8 +228,11 @@ class DetectorModel:
         x = self._values(accumulator, model.feature, selection)
         judged = model.judge(selection, x, middle)
         candidates = model.candidates(judged, grows_on=is_interim)
+        reconsider = None
+        if self.influencers and candidates.slots.size and isinstance(model, FeatureModel):
+            reconsider = partial(model.reconsider, model.kept(judged, candidates.slots))
         if not is_interim:
-            model.learn(judged, candidates)
+            self._learn(model, judged, candidates, middle)
         return self.score(
             index,
             self.without_frequent(candidates),
@@ -298,7 +241,34 @@ class DetectorModel:
             middle,
             is_interim=is_interim,
             share=ORDINARY_SHARE if isinstance(model, FeatureModel) else 1.0,
+            reconsider=reconsider,
         )
+
+    def _learn(self, model: Judge, judged: Any, found: Candidates, middle: float) -> None:
+        """Learn a bucket, but for what custom rules hold back."""
+        held = self.held(partial(model.compared, judged), middle)
+        if held is None or not held.any():
+            model.learn(judged, found)
+            return
+        selection, at = judged.selection, held.nonzero()[0]
+        slots = at + selection.start if isinstance(selection, slice) else selection[at]
+        learn_little(model, lambda: model.learn(judged, found), slots, middle)
+
+    def held(self, compared: Callable[..., tuple[Floats, Floats]], middle: float) -> Bools | None:
+        """Return which values custom rules hold back from the model, None if there is no such rule.
+
+        Parameters
+        ----------
+        compared : callable
+            Returns the values and, with ``with_typical``, what was expected of them.
+        middle : float
+            Middle of the bucket, epoch seconds.
+        """
+        rules = self.detector.custom_rules
+        if not wants(rules, HOLD_BACK):
+            return None
+        actual, typical = compared(with_typical=compares_typical(rules, HOLD_BACK))
+        return holding(rules, HOLD_BACK, actual, typical, middle - 0.5 * self.bucket_span_seconds)
 
     def _values(self, accumulator: Accumulator | None, feature: Feature, selection: Selection) -> Floats:
         """Return the values of a feature in a bucket."""
@@ -318,6 +288,7 @@ class DetectorModel:
         peak_slots: Ints | None = None,
         share: float = 1.0,
         causes: Causes | None = None,
+        reconsider: Reconsider | None = None,
     ) -> Findings:
         """Calibrate what was found and give it scores; unless it is interim, learn from it.
 
@@ -329,7 +300,7 @@ class DetectorModel:
             Middle of the bucket, epoch seconds.
         peak_slots : ndarray of shape (k,) or None
             Whose peak is to be compared with; None: each slot's own.
-        share : float
+        share, causes, reconsider
             As of `Findings`.
         """
         calibration, detector_index = self.calibrations[index], self.detector.detector_index
@@ -338,11 +309,11 @@ class DetectorModel:
                 calibration.learn_usual(found.n_judged)
             return Findings(detector_index, index, found, _NONE, _NONE, accumulator, _NOTHING)
         exponents = calibration.calibrate(found.exponents)
+        held = None if is_interim else self.held(lambda **_: (found.actual, found.typical), middle)
         if not is_interim:
-            calibration.learn(found.exponents, found.n_judged)
+            calibration.learn(found.exponents if held is None else found.exponents[~held], found.n_judged)
         if self.detector.custom_rules:
-            bucket_start = middle - 0.5 * self.bucket_span_seconds
-            heard = ~skipped(self.detector.custom_rules, found.actual, found.typical, bucket_start)
+            heard = ~self._skipped(found, middle)
             exponents = exponents * heard
             found = replace(found, is_news=found.is_news * heard)
         strengths = found.strength() * found.is_news
@@ -351,17 +322,20 @@ class DetectorModel:
         at = found.slots if peak_slots is None else peak_slots
         heights = height_of(exponents)
         earlier = faded(peaks[0, at], middle - peaks[1, at])
-        is_higher = risen(heights, earlier, RISE_HEIGHT_MIN)
+        of_all = (heights, strengths) if held is None else (heights * ~held, strengths * ~held)
+        is_higher = risen(of_all[0], earlier, RISE_HEIGHT_MIN)
         is_shared = peak_slots is not None
         if not is_interim:
-            _learn_peaks(peaks[:2], at, heights, earlier, middle, is_shared=is_shared)
-        if len(peaks) > 2 and strengths.any():
+            _learn_peaks(peaks[:2], at, of_all[0], earlier, middle, is_shared=is_shared)
+        if len(peaks) > 2 and of_all[1].any():
             earlier_strengths = faded(peaks[2, at], middle - peaks[3, at])
-            is_higher |= risen(strengths, earlier_strengths, RISE_STRENGTH_MIN)
+            is_higher |= risen(of_all[1], earlier_strengths, RISE_STRENGTH_MIN)
             if not is_interim:
-                _learn_peaks(peaks[2:], at, strengths, earlier_strengths, middle, is_shared=is_shared)
+                _learn_peaks(peaks[2:], at, of_all[1], earlier_strengths, middle, is_shared=is_shared)
         standing = Standing(ordinary, heights, earlier, strengths, is_higher.nonzero()[0])
-        return Findings(detector_index, index, found, exponents, scores, accumulator, standing, share, causes)
+        return Findings(
+            detector_index, index, found, exponents, scores, accumulator, standing, share, causes, reconsider
+        )
 
     def scope(self, index: int, slot: int) -> str:
         """Name what the history belongs to that a series is compared with at a feature."""
@@ -378,13 +352,17 @@ class DetectorModel:
         """Leave out what is of values that the detector is to take as too frequent."""
         if not self.activity.is_wanted or found.slots.size == 0:
             return found
-        kept = ~self.activity.is_frequent(found.slots, self.groups)
-        arrays = {
-            item.name: getattr(found, item.name)[kept]
-            for item in fields(found)
-            if isinstance(getattr(found, item.name), np.ndarray)
-        }
-        return replace(found, **arrays)
+        return found.only(~self.activity.is_frequent(found.slots, self.groups))
+
+    def heard(self, found: Candidates, middle: float) -> Candidates:
+        """Leave out what custom rules skip."""
+        if not self.detector.custom_rules or found.slots.size == 0:
+            return found
+        return found.only(~self._skipped(found, middle))
+
+    def _skipped(self, found: Candidates, middle: float) -> Bools:
+        bucket_start = middle - 0.5 * self.bucket_span_seconds
+        return holding(self.detector.custom_rules, "skip_result", found.actual, found.typical, bucket_start)
 
     def complete(self, record: RecordResult, finding: Findings, k: int) -> RecordResult:
         """Return the record of a finding's place ``k`` with what only this kind of detector knows."""

@@ -6,14 +6,14 @@ The parts are ``forecast.py`` (what is expected), ``seasons.py``, ``spread.py`` 
 """
 
 import math
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Self
 
 import numpy as np
 
 from domain.config.functions import Side
 from domain.model import forecast, novelty, spread
-from domain.model.arrays import Arrays, Floats, Ints, Selection, capacity_for, grown
+from domain.model.arrays import Arrays, Bools, Floats, Ints, Selection, capacity_for, grown
 from domain.model.functions import Feature
 from domain.model.plot import Bounds, bounds_around
 from domain.model.probability import (
@@ -109,6 +109,15 @@ class Candidates:
     noise_exponents: Floats
     is_news: Floats
     impact: Floats
+
+    def only(self, kept: Bools) -> Self:
+        """Return those that are marked."""
+        arrays = {
+            item.name: getattr(self, item.name)[kept]
+            for item in fields(self)
+            if isinstance(getattr(self, item.name), np.ndarray)
+        }
+        return replace(self, **arrays)
 
     def strength(self, n_judged: int = 1) -> Floats:
         """Return the surprises as far as noise does not explain them, news or not.
@@ -248,6 +257,44 @@ class FeatureModel:
         self._hold_to_counts(probability, judged.x[at], judged.mixed[at] + rows[ORIGIN], scale, side)
         return np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
 
+    def kept(self, judged: Judgement, slots: Ints) -> Judgement:
+        """Return what some of the series were judged by, to be asked again when all is learnt.
+
+        Parameters
+        ----------
+        slots : ndarray of shape (k,)
+            Ascending.
+        """
+        selection = judged.selection
+        at = slots - selection.start if isinstance(selection, slice) else np.searchsorted(selection, slots)
+        arrays = {
+            item.name: getattr(judged, item.name)[..., at]
+            for item in fields(judged)
+            if isinstance(getattr(judged, item.name), np.ndarray)
+        }
+        return replace(judged, **{**arrays, "selection": slots})
+
+    def reconsider(self, kept: Judgement, slots: Ints, x: Floats, widen: Floats, side: Side) -> Floats:
+        """Return minus the logs of the probabilities that series would have had with other values.
+
+        Parameters
+        ----------
+        kept : Judgement
+            What ``kept`` returned.
+        slots : ndarray of shape (n,)
+            Some of those, in any order, more than once if need be.
+        x, widen : ndarray of shape (n,)
+            The values, and how many times farther than usual each may lie from what was expected.
+        """
+        assert not isinstance(kept.selection, slice)
+        at = np.searchsorted(kept.selection, slots)
+        rows, mixed, scale = kept.rows[:, at], kept.mixed[at], kept.scale[at]
+        z = (x - rows[ORIGIN] - mixed) / (scale * widen)
+        np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
+        other = replace(kept, rows=rows, x=x, mixed=mixed, scale=scale, z=z)
+        exponents: Floats = -np.log(self._probabilities(other, np.arange(at.size), side))
+        return exponents
+
     def _add_news(self, judged: Judgement, found: Candidates, new: Ints, at: Ints, side: Side) -> None:
         """Add to candidates what records they broke.
 
@@ -321,6 +368,19 @@ class FeatureModel:
         count += 1.0
         rows[TIME] = judged.time_seconds
         self.rows[:, judged.selection] = rows
+
+    def compared(self, judged: Judgement, *, with_typical: bool) -> tuple[Floats, Floats]:
+        """Return what custom rules compare: the values judged and, if asked for, what was expected of them.
+
+        NaN where nothing was expected, as there was no value before.
+        """
+        if not with_typical:
+            return judged.x, judged.x
+        return judged.x, np.where(judged.rows[COUNT] > 0.0, judged.mixed + judged.rows[ORIGIN], np.nan)
+
+    def tables(self) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
+        """Return the arrays that a value held back by a rule changes little, and those that it does not: records."""
+        return [self.rows, self.day.table, self.week.table], [self.novelty.streams, self.novelty.rows]
 
     def forget(self, slots: Ints) -> None:
         """Clear slots."""

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from domain.config.functions import Side
 from domain.config.job import JobConfig
+from domain.config.rules import NO_SCOPE
 from domain.errors import Unsupported
 
 
@@ -100,18 +101,6 @@ def check_supported(config: JobConfig) -> None:
         Names the setting.
     """
     for detector in config.detectors:
-        for rule in detector.custom_rules:
-            missing = "scope (filters)" if rule.scope else "skip_model_update"
-            if rule.scope or "skip_model_update" in rule.actions:
-                reason = (
-                    f"detector [{detector.detector_index}] '{detector.detector_description}': "
-                    f"custom_rules with {missing} are not supported by this version's engine"
-                )
-                raise Unsupported(reason)
-    per_partition = config.analysis_config.per_partition_categorization
-    if per_partition is not None and per_partition.enabled:
-        reason = "per_partition_categorization is not supported by this version's engine"
-        raise Unsupported(reason)
-    if config.analysis_config.categorization_analyzer is not None:
-        reason = "categorization_analyzer is not supported by this version's engine; use categorization_filters"
-        raise Unsupported(reason)
+        if any(rule.scope for rule in detector.custom_rules):
+            reason = f"detector [{detector.detector_index}] '{detector.detector_description}': {NO_SCOPE}"
+            raise Unsupported(reason)

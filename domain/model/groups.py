@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from domain.model.arrays import Arrays, Ints, capacity_for, grown
-from domain.model.series import FREE, Name, SeriesTable, name_cost
+from domain.model.series import FREE, Name, SeriesTable
 
 GROUP_OF_SLOT_BYTES: Final = 8
 
@@ -26,7 +26,7 @@ class Groups:
 
     def __init__(self, fields: tuple[str, ...], grouping: tuple[str, ...]) -> None:
         self._places = [fields.index(name) for name in grouping]
-        self.table = SeriesTable(grouping)
+        self.table = SeriesTable(grouping, owns_texts=False)  # they are those of the series
         self.of_slot: Ints = np.zeros(capacity_for(0), np.int64)
 
     @property
@@ -39,9 +39,8 @@ class Groups:
         return tuple(name[place] for place in self._places)
 
     def cost_of(self, name: Name) -> int:
-        """Return the bytes that the name of a series' group takes if the group does not exist yet."""
-        group = self.name_of(name)
-        return 0 if group in self.table.slot_of else name_cost(group)
+        """Return the bytes that the name of a series' group takes."""
+        return self.table.cost_of(self.name_of(name))
 
     def is_new(self, name: Name) -> bool:
         """Tell whether the group of a series does not exist yet."""

@@ -22,28 +22,35 @@ class Memory:
     ----------
     limit, used, peak : int
         Bytes.
+    set_aside : int
+        Bytes of the limit that belong to categories.
     is_full : bool
         A series was refused and nothing was freed since.
     refused_bucket_count : int
         Buckets with records of series that were refused: ``bucket_allocation_failures_count``.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, set_aside: int = 0) -> None:
+        self.limit, self.set_aside = limit, set_aside
         self.used = self.peak = BASE_BYTES
         self.is_full = False
         self.refused_bucket_count = 0
 
-    @property
-    def status(self) -> str:
-        """The ``memory_status`` of the API."""
+    def status(self, of_categories: int = 0) -> str:
+        """Return the ``memory_status`` of the API.
+
+        Parameters
+        ----------
+        of_categories : int
+            Bytes that categories take.
+        """
         if self.is_full:
             return HARD_LIMIT
-        return SOFT_LIMIT if self.used > SOFT_LIMIT_SHARE * self.limit else OK
+        return SOFT_LIMIT if self.used + of_categories > SOFT_LIMIT_SHARE * self.limit else OK
 
     def reserve(self, n_bytes: int) -> bool:
         """Take memory for a series if there is room."""
-        if self.is_full or self.used + n_bytes > self.limit:
+        if self.is_full or self.used + n_bytes > self.limit - self.set_aside:
             self.is_full = True
             return False
         self.used += n_bytes
@@ -55,10 +62,10 @@ class Memory:
         self.is_full = self.is_full and used >= self.used
         self.used = used
 
-    def change_limit(self, limit: int) -> None:
+    def change_limit(self, limit: int, set_aside: int = 0) -> None:
         """Go on under another limit."""
         self.is_full = self.is_full and limit <= self.limit
-        self.limit = limit
+        self.limit, self.set_aside = limit, set_aside
 
     def state(self) -> dict[str, Any]:
         """Return what is to be kept; the limit belongs to the job's configuration."""

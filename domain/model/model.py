@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import msgspec
 import numpy as np
 
-from domain.categories import Categorizer
+from domain.categories import JobCategories
 from domain.config.job import JobConfig
 from domain.data_counts import accept_mask
 from domain.model.arrays import Arrays, Bools, Floats, Ints
@@ -25,7 +25,7 @@ from domain.model.detector_model import DetectorModel
 from domain.model.detectors import make_detector_model
 from domain.model.functions import check_supported
 from domain.model.memory import BASE_BYTES, Memory
-from domain.model.messages import Messages
+from domain.model.messages import Messages, bytes_for_categories
 from domain.model.plot import Plotting
 from domain.model.results import BucketResult
 from domain.model.scoring import BucketScorer
@@ -70,7 +70,7 @@ class Model:
         ]
         for model in self._detectors:
             model.plotting = Plotting.of(config.model_plot_config)
-        self._memory = Memory(config.model_memory_limit_bytes)
+        self._memory = Memory(config.model_memory_limit_bytes, bytes_for_categories(config))
         self._scorer = BucketScorer(config)
         self._messages = Messages.of(config)
         self._open: dict[int, OpenBucket] = {}
@@ -100,22 +100,13 @@ class Model:
         return sum(detector.series.n_series for detector in self._detectors)
 
     @property
-    def categorizer(self) -> Categorizer | None:
+    def categories(self) -> JobCategories | None:
         """The categories of the job's messages; None if it has no categorization field."""
-        return None if self._messages is None else self._messages.categorizer
+        return None if self._messages is None else self._messages.categories
 
     def size_stats(self) -> dict[str, Any]:
         """Return the ``model_size_stats`` of the API, without the job's id."""
-        stats = size_stats(self._memory, self._detectors, self.latest_record_ms, self.latest_result_ms)
-        if self.categorizer is None:
-            return stats
-        n_bytes = self.categorizer.size_bytes
-        return {
-            **stats,
-            **self.categorizer.counts(),
-            "model_bytes": stats["model_bytes"] + n_bytes,
-            "peak_model_bytes": stats["peak_model_bytes"] + n_bytes,
-        }
+        return size_stats(self._memory, self._detectors, self.categories, self.latest_record_ms, self.latest_result_ms)
 
     # ------------------------------------------------------------------------------------------------ what it does
 
@@ -286,9 +277,9 @@ class Model:
             model.detector = detector
             model.plotting = Plotting.of(config.model_plot_config)
         self._scorer.reconfigure(config)
-        self._memory.change_limit(config.model_memory_limit_bytes)
+        self._memory.change_limit(config.model_memory_limit_bytes, bytes_for_categories(config))
         if self._messages is not None:
-            self._messages = Messages.of(config, self._messages.categorizer.state())
+            self._messages = Messages.of(config, self._messages.categories.state())
 
     # -------------------------------------------------------------------------------------------- closing of buckets
 
@@ -369,7 +360,7 @@ class Model:
             "latest_result": self._latest_result,
             "detectors": detectors,
             "open": opened,
-            **({} if self.categorizer is None else {"categories": self.categorizer.state()}),
+            **({} if self.categories is None else {"categories": self.categories.state()}),
         }
         return arrays, meta
 

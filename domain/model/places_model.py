@@ -5,7 +5,7 @@ own, in place of the least visited. Same order of calls as ``feature_model.py``.
 """
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -192,6 +192,17 @@ class PlacesModel:
         rows[COUNT] += 1.0
         rows[TIME] = judged.time_seconds
         self.rows[:, judged.selection] = rows
+
+    def compared(self, judged: PlacesJudgement, *, with_typical: bool) -> tuple[Floats, Floats]:
+        """Return latitudes only: a place is no single number, and rules of places compare none."""
+        return judged.place[0], judged.place[0]
+
+    def tables(self) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
+        """Return the arrays that a place held back by a rule changes little, and those that it does not: all.
+
+        A part of a new centre makes no sense.
+        """
+        return [], [self.rows]
 
     def forget(self, slots: Ints) -> None:
         """Clear slots."""

@@ -5,17 +5,20 @@ from it is the population's spread. Both are kept of the values and of their log
 members better decides: some populations spread by amounts, some by factors. Nothing is kept of single members.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
 
 from domain.config.functions import Side
-from domain.model.arrays import Arrays, Floats, Ints, capacity_for, grown
+from domain.model.arrays import Arrays, Bools, Floats, Ints, capacity_for, grown
 from domain.model.feature_model import BYTES_PER_SERIES, Candidates, FeatureModel, Judgement, without_records
 from domain.model.functions import Feature
+from domain.model.influences import Reconsider
 from domain.model.plot import Bounds, bounds_around
 from domain.model.probability import PROBABILITY_MIN, SCREEN_Z, flat_limit, signed, student_tail, tail_dof
+from domain.model.rules import LITTLE, Hold, learn_little
 from domain.model.spread import COUNT_SCALE_MIN, SCALE_MIN, VARIATION_MIN, WINSOR
 
 SAMPLES, LAST, EVIDENCE, SQUARES, ABSOLUTES, PEAK = 0, 1, 2, 3, 5, 7
@@ -150,14 +153,44 @@ class PopulationFeature:
             centre.reserve(n_slots)
 
     def find(
-        self, slots: Ints, attributes: Ints, x: Floats, weights: Floats, time_seconds: float, *, is_interim: bool
-    ) -> Candidates:
-        """Judge the members of a bucket; unless it is interim, learn from them. For parameters see ``judge``."""
+        self,
+        slots: Ints,
+        attributes: Ints,
+        x: Floats,
+        weights: Floats,
+        time_seconds: float,
+        *,
+        hold: Hold,
+        is_interim: bool,
+    ) -> tuple[Candidates, Reconsider | None]:
+        """Judge the members of a bucket; unless it is interim, learn from them. For parameters see ``judge``.
+
+        Members that are held back from learning count for little.
+
+        Returns
+        -------
+        found : Candidates
+        reconsider : callable or None
+            Judges other values of the same members as they were judged.
+        """
         judged = self.judge(slots, attributes, x, weights, time_seconds)
         found = self.candidates(judged, grows_on=is_interim)
-        if not is_interim:
-            self.learn(judged)
-        return found
+        reconsider = partial(self.reconsider, replace(judged, rows=judged.rows.copy()))
+        if is_interim:
+            return found, reconsider
+        held = hold(partial(self._compared, judged), time_seconds)
+        if held is not None and held.any():
+            judged = self.judge(slots, attributes, x, np.where(held, LITTLE * weights, weights), time_seconds)
+        self.learn(judged, held)
+        return found, reconsider
+
+    def _compared(self, judged: PopulationJudgement, *, with_typical: bool) -> tuple[Floats, Floats]:
+        """Return what custom rules compare: the values of all members and, if asked for, what was expected."""
+        x, at = judged.members.x, judged.members.of_slot
+        if not with_typical:
+            return x, x
+        typical = np.where(judged.rows[EVIDENCE] > 0.0, np.exp(judged.forms[1].expected), judged.forms[0].expected)
+        return x, np.where(judged.rows[SAMPLES] > 0.0, typical, np.nan)[at]
 
     def judge(
         self, slots: Ints, attributes: Ints, x: Floats, weights: Floats, time_seconds: float
@@ -248,15 +281,42 @@ class PopulationFeature:
             is_far[:] = False
         far = (is_far & is_mature).nonzero()[0]
         at = at[far]
-        plain, logs = (self._tail(judged, form, aways[form][far], at, side) for form in range(2))
-        np.copyto(logs, plain, where=judged.members.x[far] <= 0.0)
-        share = 1.0 / (1.0 + np.exp(-rows[EVIDENCE, at]))
-        probability = share * logs + (1.0 - share) * plain
-        np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0, out=probability)
+        probability = self._probability(judged, (aways[0][far], aways[1][far]), judged.members.x[far], at, side)
+        share = _share_of_logs(rows[EVIDENCE, at])
         typical = np.where(share > 0.5, np.exp(judged.forms[1].expected[at]), judged.forms[0].expected[at])
         kept = probability < UNUSUAL
         slots, x, p = judged.members.slots[far[kept]], judged.members.x[far[kept]], probability[kept]
         return Candidates(slots, p, x, typical[kept], n_judged, *without_records(p))
+
+    def _probability(
+        self, judged: PopulationJudgement, aways: tuple[Floats, Floats], x: Floats, at: Ints, side: Side
+    ) -> Floats:
+        """Return the probabilities of values, by either form as far as it explains the members better."""
+        plain, logs = (self._tail(judged, form, aways[form], at, side) for form in range(2))
+        np.copyto(logs, plain, where=x <= 0.0)
+        share = _share_of_logs(judged.rows[EVIDENCE, at])
+        probability = share * logs + (1.0 - share) * plain
+        return np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
+
+    def reconsider(self, judged: PopulationJudgement, slots: Ints, x: Floats, widen: Floats, side: Side) -> Floats:
+        """Return minus the logs of the probabilities that members would have had with other values.
+
+        Parameters
+        ----------
+        judged : PopulationJudgement
+            With the rows as they were.
+        slots : ndarray of shape (n,)
+            Of members judged, in any order.
+        x, widen : ndarray of shape (n,)
+            The values, and how many times farther than usual each may lie from what was expected.
+        """
+        at = judged.members.of_slot[np.searchsorted(judged.members.slots, slots)]
+        plain, logs = (
+            signed((y - form.expected[at]) / (form.scale[at] * widen), side)
+            for form, y in zip(judged.forms, (x, np.log(np.maximum(x, LOG_MIN))), strict=True)
+        )
+        exponents: Floats = -np.log(self._probability(judged, (plain, logs), x, at, side))
+        return exponents
 
     def _tail(self, judged: PopulationJudgement, form: int, away: Floats, at: Ints, side: Side) -> Floats:
         rows, scale = judged.rows[:, at], judged.forms[form].scale[at]
@@ -266,9 +326,14 @@ class PopulationFeature:
         floor_share = 1.0 - np.minimum(square / (scale * scale), 1.0)
         return np.maximum(probability, flat_limit(rows[SAMPLES], floor_share))
 
-    def learn(self, judged: PopulationJudgement) -> None:
-        """Take the judged members into the state."""
+    def learn(self, judged: PopulationJudgement, held: Bools | None = None) -> None:
+        """Take the judged members into the state; where all members of an attribute are held back, little of them."""
         rows = judged.rows
+        idle = np.empty(0, np.int64)
+        if held is not None:
+            is_idle = np.ones(judged.members.attributes.size, np.bool_)
+            is_idle[judged.members.of_slot[~held]] = False
+            idle = judged.members.attributes[is_idle]
         is_mature = rows[SAMPLES] >= SAMPLES_MIN
         logs = judged.members.mean(self._log_ratio(judged)) * np.minimum(judged.members.total, EVIDENCE_STEP)
         step = np.minimum(np.maximum(logs, -EVIDENCE_STEP), EVIDENCE_STEP)
@@ -282,7 +347,11 @@ class PopulationFeature:
             size = np.minimum(np.abs(scaled.residual), limit)
             rows[SQUARES + form] += gain * (judged.members.mean(size * size) - rows[SQUARES + form])
             rows[ABSOLUTES + form] += gain * (judged.members.mean(size) - rows[ABSOLUTES + form])
-            self.centres[form].learn(scaled.centre)
+            learn = partial(self.centres[form].learn, scaled.centre)
+            if idle.size:
+                learn_little(self.centres[form], learn, idle, judged.time_seconds)
+            else:
+                learn()
         rows[LAST] = judged.time_seconds
         self.rows[:, judged.members.attributes] = rows
 
@@ -316,3 +385,9 @@ class PopulationFeature:
         for form, centre in enumerate(self.centres):
             prefix = f"c{form}."
             centre.load({key.removeprefix(prefix): arrays[key] for key in arrays if key.startswith(prefix)})
+
+
+def _share_of_logs(evidence: Floats) -> Floats:
+    """Return how far logarithms decide."""
+    share: Floats = 1.0 / (1.0 + np.exp(-evidence))
+    return share

@@ -12,7 +12,8 @@ from domain.config.detector import Detector
 from domain.model.accumulators import Accumulator
 from domain.model.arrays import Arrays, Floats, Ints, capacity_for, grown
 from domain.model.causes import causes_of
-from domain.model.detector_model import DetectorModel, Findings, under
+from domain.model.detector_model import DetectorModel, under
+from domain.model.findings import Findings
 from domain.model.functions import Feature
 from domain.model.groups import GROUP_OF_SLOT_BYTES, Groups
 from domain.model.plot import ModelPlot, plot_of
@@ -93,8 +94,10 @@ class PopulationModel(DetectorModel):
         model = self.populations[index]
         attribute_of = self.groups["attributes"].of_slot
         x = accumulator.value(model.feature.description, present)
-        found = model.find(present, attribute_of[present], x, weights, middle, is_interim=is_interim)
-        found = self.without_frequent(found)
+        found, reconsider = model.find(
+            present, attribute_of[present], x, weights, middle, hold=self.held, is_interim=is_interim
+        )
+        found = self.heard(self.without_frequent(found), middle)
         member_of = self.groups["members"].of_slot
         causes = causes_of(found, member_of[found.slots], self.series)
         n_attributes = np.zeros(self.groups["members"].n_slots, np.int64)
@@ -111,6 +114,7 @@ class PopulationModel(DetectorModel):
             is_interim=is_interim,
             peak_slots=peak_slots,
             causes=causes,
+            reconsider=reconsider,
         )
 
     def plot(self, accumulator: Accumulator | None, middle: float) -> list[ModelPlot]:

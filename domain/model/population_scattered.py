@@ -4,6 +4,7 @@ One histogram of times, or one set of centres, per attribute (``times_model.py``
 its members. Same use as ``population.py``.
 """
 
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -11,12 +12,18 @@ import numpy as np
 from domain.model.arrays import Arrays, Floats, Ints
 from domain.model.feature_model import Candidates, without_records
 from domain.model.functions import Feature
+from domain.model.influences import Reconsider
 from domain.model.places_model import N_CENTRES_OF_POPULATION, PlaceCandidates, PlacesModel
-from domain.model.times_model import DAY_SECONDS, WEEK_SECONDS, TimesModel
+from domain.model.rules import Hold
+from domain.model.times_model import DAY_SECONDS, WEEK_SECONDS, TimesJudgement, TimesModel
 
 PLACES_LEARNT_MAX: Final = 16
 """Members of an attribute whose places are learnt in a bucket, spread evenly over all. Chosen: enough to tell where
 a population is."""
+
+
+def _none(*_: object) -> None:
+    """Hold nobody back."""
 
 
 class PopulationTimes:
@@ -41,9 +48,17 @@ class PopulationTimes:
         self.times.reserve(n_slots)
 
     def find(
-        self, slots: Ints, attributes: Ints, x: Floats, weights: Floats, time_seconds: float, *, is_interim: bool
-    ) -> Candidates:
-        """Judge the members of a bucket; unless it is interim, learn from them.
+        self,
+        slots: Ints,
+        attributes: Ints,
+        x: Floats,
+        weights: Floats,
+        time_seconds: float,
+        *,
+        hold: Hold,
+        is_interim: bool,
+    ) -> tuple[Candidates, Reconsider | None]:
+        """Judge the members of a bucket; unless it is interim, learn from those that are not held back.
 
         Members of one attribute in the same cell are judged, and learnt, as one.
         """
@@ -57,7 +72,13 @@ class PopulationTimes:
         probability, typical = np.ones(found.size), np.zeros(found.size)
         at = np.searchsorted(found, self._pairs_of(unusual))
         probability[at], typical[at] = unusual.probability, unusual.typical
-        if not is_interim:
+        held = None if is_interim else hold(partial(self._compared, judged, phase, place), time_seconds)
+        if held is not None and held.any():
+            others = (~held).nonzero()[0]
+            if others.size:
+                own = (slots[others], attributes[others], x[others], weights[others])
+                self.find(*own, time_seconds, hold=_none, is_interim=False)
+        elif not is_interim:
             order = np.lexsort((weights, pairs))
             total = np.zeros(found.size)
             np.add.at(total, place[order], weights[order])
@@ -65,7 +86,13 @@ class PopulationTimes:
         kept = np.flatnonzero(probability[place] < 1.0)
         own = place[kept]
         p = probability[own]
-        return Candidates(slots[kept], p, phase[kept], typical[own], int(slots.size), *without_records(p))
+        return Candidates(slots[kept], p, phase[kept], typical[own], int(slots.size), *without_records(p)), None
+
+    def _compared(
+        self, judged: TimesJudgement, phase: Floats, place: Ints, *, with_typical: bool
+    ) -> tuple[Floats, Floats]:
+        """Return what custom rules compare, of all members."""
+        return phase, self.times.compared(judged, with_typical=True)[1][place] if with_typical else phase
 
     def _pairs_of(self, unusual: Candidates) -> Ints:
         cell = np.minimum(unusual.actual * (self.times.n_cells / self.times.period), self.times.n_cells - 1)
@@ -107,14 +134,25 @@ class PopulationPlaces:
         self.places.reserve(n_slots)
 
     def find(
-        self, slots: Ints, attributes: Ints, x: Floats, weights: Floats, time_seconds: float, *, is_interim: bool
-    ) -> PlaceCandidates:
+        self,
+        slots: Ints,
+        attributes: Ints,
+        x: Floats,
+        weights: Floats,
+        time_seconds: float,
+        *,
+        hold: Hold,
+        is_interim: bool,
+    ) -> tuple[PlaceCandidates, Reconsider | None]:
         """Judge the members of a bucket; unless it is interim, learn from some of them."""
         found = self.places.candidates(self.places.judge(attributes, x, time_seconds), slots=slots)
         if not is_interim:
-            for chosen in self._rounds(attributes, x):
-                self.places.learn(self.places.judge(attributes[chosen], x[:, chosen], time_seconds))
-        return found
+            held = hold(lambda **_: (x[0], x[0]), time_seconds)
+            learnt = np.arange(slots.size) if held is None else (~held).nonzero()[0]
+            for chosen in self._rounds(attributes[learnt], x[:, learnt]):
+                at = learnt[chosen]
+                self.places.learn(self.places.judge(attributes[at], x[:, at], time_seconds))
+        return found, None
 
     def _rounds(self, attributes: Ints, x: Floats) -> list[Ints]:
         """Choose members to learn from, one per attribute in each round, evenly by latitude and longitude."""

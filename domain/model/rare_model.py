@@ -13,10 +13,11 @@ from domain.config.detector import Detector
 from domain.model.accumulators import Accumulator
 from domain.model.arrays import Arrays, Bools, Floats, Ints, capacity_for, grown
 from domain.model.causes import Causes, causes_of
-from domain.model.detector_model import DetectorModel, Findings, under
+from domain.model.detector_model import DetectorModel, under
 from domain.model.feature_model import Candidates, without_records
+from domain.model.findings import Findings
 from domain.model.groups import GROUP_OF_SLOT_BYTES, Groups
-from domain.model.rarity import UNIT, Rarity
+from domain.model.rarity import N_ROWS, UNIT, Rarity
 
 SCREEN: Final = 0.05
 """Values more probable than that are nothing rare."""
@@ -50,7 +51,7 @@ class RareModel(DetectorModel):
             self.groups["attributes"] = Groups(fields, not_over)
             self.groups["members"] = Groups(fields, not_by)
         self.groups["scopes"] = Groups(fields, of_partition)
-        self.group_bytes = {"attributes": 8 + GROUP_OF_SLOT_BYTES, "members": 8, "scopes": 16}
+        self.group_bytes = {"attributes": 8 + GROUP_OF_SLOT_BYTES, "members": 8, "scopes": 8 * N_ROWS}
         self.bytes_per_series = self.open_bytes + 8 + 16 + 1 + GROUP_OF_SLOT_BYTES * (2 if self._has_members else 1)
         self.features = []
         self.rarity = Rarity(bucket_span_seconds, fades=not self._has_members)
@@ -69,9 +70,12 @@ class RareModel(DetectorModel):
         values, place = np.unique(of_series, return_inverse=True)
         n_values = self.groups["attributes"].n_slots if self._has_members else self.series.n_slots
         scopes = self.groups["scopes"].of_slot[:n_values]
-        probability, share = self.rarity.probabilities(values, scopes)
+        probability, first, share = self.rarity.probabilities(values, scopes)
         rare = np.flatnonzero(probability[place] < SCREEN)
-        p, typical = probability[place][rare], share[place][rare]
+        typical = share[place][rare]
+        # A member that had the value before surprises nobody by having it again.
+        power = np.where(self.is_counted[present[rare]], 1.0, first[place][rare])
+        p = np.exp(np.log(probability[place][rare]) * power)
         found = Candidates(present[rare], p, np.ones(rare.size), typical, int(present.size), *without_records(p))
         found, causes = self.without_frequent(found), None
         if self._has_members:
@@ -79,11 +83,13 @@ class RareModel(DetectorModel):
             members = self.groups["members"].of_slot
             causes = causes_of(found, members[found.slots], self.series)
             found = self._members(causes, present, accumulator)
+        middle = bucket_start + 0.5 * bucket_span
         if not is_interim:
-            self._learn(present, values, of_series, scopes)
+            held = self.held(lambda **_: (probability, probability), middle)  # rules of values compare the time alone
+            if held is None or not held.any():
+                self._learn_values(present, values, of_series, scopes)
             if self.activity.is_wanted:
                 self.activity.learn(accumulator, self.groups, self.series.n_slots)
-        middle = bucket_start + 0.5 * bucket_span
         return [self.score(0, found, accumulator, self.peaks, middle, is_interim=is_interim, causes=causes)]
 
     def _members(self, causes: Causes, present: Ints, accumulator: Accumulator | None) -> Candidates:
@@ -102,7 +108,7 @@ class RareModel(DetectorModel):
             probability = _of_so_often(causes, own, total[members])
         return causes.candidates(probability, n_judged)
 
-    def _learn(self, present: Ints, values: Ints, of_series: Ints, scopes: Ints) -> None:
+    def _learn_values(self, present: Ints, values: Ints, of_series: Ints, scopes: Ints) -> None:
         if not self._has_members:
             self.rarity.learn(values, np.ones(values.size, np.int64), scopes)
             return
@@ -136,7 +142,7 @@ class RareModel(DetectorModel):
         super()._forget_groups(key, slots)
         self.reserve()
         if key == "scopes":
-            self.rarity.recent[:, slots] = 0.0
+            self.rarity.scopes[:, slots] = 0.0
 
     def state(self) -> tuple[Arrays, dict[str, Any]]:
         """Return copies of all arrays, and the rest."""

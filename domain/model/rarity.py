@@ -1,7 +1,8 @@
 """Rarity: how small a share of all occurrences belongs to values that are no more frequent than this one.
 
 A Dirichlet distribution over the values of each scope: every bucket in which a value occurs adds one to it, and all
-fade alike. Weights are whole numbers of a small unit, so that their sums are exact in any order.
+fade alike. A value never seen before is as probable as new values were so far. Weights are whole numbers of a small
+unit, so that their sums are exact in any order.
 """
 
 from typing import Final
@@ -15,11 +16,20 @@ UNIT: Final = 1 << 20
 PRIOR: Final = 0.5
 """Occurrences that a value never seen counts for (Jeffreys' prior)."""
 MEMORY_SECONDS: Final = 30 * 86_400.0
-NOVELTY_MEMORY_SECONDS: Final = 86_400.0
-NOVELTY_MEMORY_BUCKETS: Final = 20.0
-"""Memory of how often values are new: a day, or this many buckets. Chosen: the first hours, when all is new, are soon
-forgotten; where new values keep coming they are nothing rare."""
-NOVEL, EVENTS = range(2)
+MEMORY_BUCKETS: Final = 200.0
+"""Memory of how often values are new: a month, or so many buckets. Chosen: so many show what is stable."""
+YOUTH_SECONDS: Final = 2 * 86_400.0
+YOUTH_MEMORY_SECONDS: Final = 86_400.0
+YOUTH_BUCKETS: Final = 40.0
+"""New values of the first two days, or so many buckets, are forgotten within half of that. Chosen: at first all is
+new, and says nothing of later."""
+SURE_SECONDS: Final = 7 * 86_400.0
+"""Age at which a first occurrence counts for 63 % of what it will. Chosen: a week shows what comes once a week."""
+WEEKS_MAX: Final = 8.0
+"""Beyond it age makes no difference to a double."""
+NOVEL, EVENTS, YOUNG, AGE = range(4)
+"""Rows of a scope: new values and all occurrences, fading; new values of its youth; buckets since its first one."""
+N_ROWS: Final = 4
 
 
 class Rarity:
@@ -29,26 +39,29 @@ class Rarity:
     ----------
     weights : ndarray of shape (capacity,), dtype=int64
         Per value, in units.
-    recent : ndarray of shape (2, scope capacity), dtype=float64
-        Per scope: occurrences of new values, and of all, in recent buckets.
+    scopes : ndarray of shape (N_ROWS, scope capacity), dtype=float64
     """
 
     def __init__(self, bucket_span_seconds: int, *, fades: bool) -> None:
         """``fades``: older occurrences count for less."""
-        self._keep = float(np.exp(-bucket_span_seconds / MEMORY_SECONDS)) if fades else 1.0
-        memory = max(NOVELTY_MEMORY_SECONDS, NOVELTY_MEMORY_BUCKETS * bucket_span_seconds)
-        self._keep_recent = float(np.exp(-bucket_span_seconds / memory))
+        self.span = bucket_span_seconds
+        self._fades = fades
+        self._keep = float(np.exp(-bucket_span_seconds / MEMORY_SECONDS))
+        self._keep_events = float(np.exp(-1.0 / max(MEMORY_SECONDS / bucket_span_seconds, MEMORY_BUCKETS)))
+        self._youth_buckets = max(YOUTH_SECONDS / bucket_span_seconds, YOUTH_BUCKETS)
+        memory = max(YOUTH_MEMORY_SECONDS / bucket_span_seconds, 0.5 * YOUTH_BUCKETS)
+        self._keep_young = float(np.exp(-1.0 / memory))
         self.weights: Ints = np.zeros(capacity_for(0), np.int64)
-        self.recent: Floats = np.zeros((2, capacity_for(0)))
+        self.scopes: Floats = np.zeros((N_ROWS, capacity_for(0)))
 
     def reserve(self, n_values: int, n_scopes: int) -> None:
         """Make room."""
         if n_values > self.weights.size:
             self.weights = grown(self.weights, capacity_for(n_values))
-        if n_scopes > self.recent.shape[1]:
-            self.recent = grown(self.recent, capacity_for(n_scopes))
+        if n_scopes > self.scopes.shape[1]:
+            self.scopes = grown(self.scopes, capacity_for(n_scopes))
 
-    def probabilities(self, values: Ints, scopes: Ints) -> tuple[Floats, Floats]:
+    def probabilities(self, values: Ints, scopes: Ints) -> tuple[Floats, Floats, Floats]:
         """Say how rare values are that occur in a bucket; nothing is changed.
 
         Parameters
@@ -61,18 +74,27 @@ class Rarity:
         Returns
         -------
         probability : ndarray of shape (m,)
-            Share of all occurrences that belong to values as rare, plus the rate of new values.
+            Of a value never seen, the rate of such values; of others, the share of occurrences of values as rare.
+        first : ndarray of shape (m,)
+            Power of this probability that the first occurrence with a member has, from 1 to 2: 2 where there was hardly
+            any of its kind for weeks. Chosen: what has not happened in a thousand occurrences is expected not to
+            happen, as for series that never varied, and one or two that did take most of this away.
         share : ndarray of shape (m,)
             Share of the value itself.
         """
         weights = self.weights[: scopes.size]
-        totals = np.zeros(self.recent.shape[1], np.int64)
+        totals = np.zeros(self.scopes.shape[1], np.int64)
         np.add.at(totals, scopes, weights)
-        novel, events = self.recent[:, scopes[values]]
+        novel, events, young, age = self.scopes[:, scopes[values]]
         total = totals[scopes[values]] * (1.0 / UNIT)
+        own = weights[values] * (1.0 / UNIT)
         up_to = weights_up_to(scopes, weights)[values] * (1.0 / UNIT)
-        probability = novel / (events + 1.0) + (up_to + PRIOR) / (total + 1.0)
-        return np.minimum(probability, 1.0), weights[values] / np.maximum(totals[scopes[values]], 1)
+        is_new = weights[values] == 0
+        rate = (novel + young + PRIOR) / (events + 1.0)
+        probability = np.where(is_new, rate, (up_to + PRIOR) / (total + 1.0))
+        weeks = np.minimum(age * (self.span / SURE_SECONDS), WEEKS_MAX)
+        first = 1.0 + np.exp(-np.where(is_new, novel, own)) * -np.expm1(-weeks * weeks)
+        return np.minimum(probability, 1.0), first, own / np.maximum(total, 1.0)
 
     def learn(self, values: Ints, occurrences: Ints, scopes: Ints) -> None:
         """Take a bucket in.
@@ -85,25 +107,30 @@ class Rarity:
             What to add to each; 0: it occurred, but adds nothing.
         scopes : ndarray of shape (n_values,)
         """
-        is_new = self.weights[values] == 0
-        if self._keep < 1.0:
+        if self._fades:
             self.weights = (self.weights * self._keep).astype(np.int64)
+        is_new = self.weights[values] == 0
         self.weights[values] += occurrences * UNIT
-        self.recent *= self._keep_recent
-        np.add.at(self.recent[NOVEL], scopes[values[is_new]], 1.0)
-        np.add.at(self.recent[EVENTS], scopes[values], 1.0)
+        rows, own = self.scopes, scopes[values]
+        rows[NOVEL : EVENTS + 1] *= self._keep_events
+        rows[YOUNG] *= self._keep_young
+        rows[AGE] += rows[EVENTS] > 0.0
+        np.add.at(rows[EVENTS], own, 1.0)
+        is_young = rows[AGE, own] < self._youth_buckets
+        np.add.at(rows[YOUNG], own[is_new & is_young], 1.0)
+        np.add.at(rows[NOVEL], own[is_new & ~is_young], 1.0)
 
     def state(self, n_values: int, n_scopes: int) -> Arrays:
         """Return copies of all arrays, trimmed to what is in use."""
         self.reserve(n_values, n_scopes)
-        return {"weights": self.weights[:n_values].copy(), "recent": self.recent[:, :n_scopes].copy()}
+        return {"weights": self.weights[:n_values].copy(), "scopes": self.scopes[:, :n_scopes].copy()}
 
     def load(self, arrays: Arrays) -> None:
         """Take over what ``state`` returned."""
-        weights, recent = arrays["weights"], arrays["recent"]
-        self.reserve(weights.size, recent.shape[1])
+        weights, scopes = arrays["weights"], arrays["scopes"]
+        self.reserve(weights.size, scopes.shape[1])
         self.weights[: weights.size] = weights
-        self.recent[:, : recent.shape[1]] = recent
+        self.scopes[:, : scopes.shape[1]] = scopes
 
 
 def weights_up_to(scopes: Ints, weights: Ints) -> Ints:

@@ -14,7 +14,9 @@ from typing import Any, Final
 import numpy as np
 
 from domain.config.job import JobConfig
-from domain.model.detector_model import DetectorModel, Findings
+from domain.model.arrays import Ints
+from domain.model.detector_model import DetectorModel
+from domain.model.findings import Findings
 from domain.model.hindsight import (
     RISE_HEIGHT_MIN,
     RISE_STRENGTH_MIN,
@@ -25,6 +27,7 @@ from domain.model.hindsight import (
     score_for_records,
     window_seconds,
 )
+from domain.model.influences import Explained
 from domain.model.normalizer import BucketNormalizer, exponent_of_best, severity
 from domain.model.results import (
     BucketInfluencer,
@@ -64,13 +67,24 @@ class Evidence:
         exponent, share = max((self.exponent, self.share), (other.exponent, other.share))
         return Evidence(exponent, share, max(self.strength, other.strength))
 
+    def part(self, influence: float) -> "Evidence":
+        """Return what of it one value explains: the probability to the power of its influence."""
+        return Evidence(self.exponent * influence, self.share, self.strength * influence)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A record, and what speaks for it."""
+    """A record, and what speaks for it.
+
+    Attributes
+    ----------
+    explained : list of (str, Explained)
+        Influencer fields and their values with influences, the strongest first.
+    """
 
     evidence: Evidence
     record: RecordResult
+    explained: list[tuple[str, Explained]]
 
 
 class BucketScorer:
@@ -112,9 +126,8 @@ class BucketScorer:
         influencers = self._influencers(records, bucket_start)
         evidence = {BUCKET_TIME: best, **{name: Evidence() for name in self._fields}}
         for found in records:
-            for mention in found.record.influencers:
-                name = mention.influencer_field_name
-                evidence[name] = evidence[name].or_better(found.evidence)
+            for name, values in found.explained:
+                evidence[name] = evidence[name].or_better(found.evidence.part(values[0][1]))
         unusual = {name: each for name, each in evidence.items() if each.exponent > 0.0 or each.strength > 0.0}
         seen = [self._bucket_influencer(name, each, n_judged, bucket_start) for name, each in unusual.items()]
         bucket_influencers = [item for item in seen if item.anomaly_score > 0.0]
@@ -181,19 +194,20 @@ class BucketScorer:
             is_new = (strength > 0.0) & (candidates.probability <= CUTOFF)
             shown = np.flatnonzero(((finding.exponents >= least) | is_new) & (finding.scores > 0.0))
             detector = detectors[finding.detector_index]
-            for k in shown.tolist():
+            explained = _explained(detector, finding, shown, self._fields)
+            for k, fields in zip(shown.tolist(), explained, strict=True):
                 evidence = Evidence(float(finding.exponents[k]), finding.share, float(strength[k]))
-                records.append(Found(evidence, _record(detector, finding, k, self._fields)))
+                records.append(Found(evidence, _record(detector, finding, k, fields), fields))
         records.sort(key=_most_unusual_first)
         return records
 
     def _influencers(self, records: list[Found], bucket_start: int) -> list[InfluencerResult]:
         strongest: dict[tuple[str, str], Evidence] = {}
         for found in records:
-            for mention in found.record.influencers:
-                for value in mention.influencer_field_values:
-                    key = (mention.influencer_field_name, value)
-                    strongest[key] = strongest.get(key, Evidence()).or_better(found.evidence)
+            for name, values in found.explained:
+                for value, influence in values:
+                    evidence = strongest.get((name, value), Evidence())
+                    strongest[name, value] = evidence.or_better(found.evidence.part(influence))
         results = []
         for (name, value), evidence in strongest.items():
             score, basis = self._score(name, evidence, evidence.exponent, bucket_start)
@@ -238,7 +252,7 @@ def _risen(detectors: Sequence[DetectorModel], findings: Sequence[Findings]) -> 
     return risen
 
 
-def _record(detector: DetectorModel, finding: Findings, k: int, influencer_fields: tuple[str, ...]) -> RecordResult:
+def _record(detector: DetectorModel, finding: Findings, k: int, explained: list[tuple[str, Explained]]) -> RecordResult:
     config, candidates = detector.detector, finding.candidates
     slot = int(candidates.slots[k])
     name = detector.series.names[slot]
@@ -260,7 +274,7 @@ def _record(detector: DetectorModel, finding: Findings, k: int, influencer_field
         partition_field_name=config.partition_field_name,
         partition_field_value=terms.get(config.partition_field_name or ""),
         multi_bucket_impact=float(candidates.impact[k]),
-        influencers=_mentions(detector, finding, slot, influencer_fields),
+        influencers=[InfluencerMention(field, [value for value, _ in values]) for field, values in explained],
         basis=_basis(detector, finding, k),
     )
     return detector.complete(record, finding, k)
@@ -278,20 +292,25 @@ def _basis(detector: DetectorModel, finding: Findings, k: int) -> Basis:
     )
 
 
-def _mentions(
-    detector: DetectorModel, finding: Findings, slot: int, influencer_fields: tuple[str, ...]
-) -> list[InfluencerMention]:
-    """Name the values of the influencer fields that explain a series, in the order of the configuration."""
-    terms = dict(zip(detector.series.fields, detector.series.names[slot] or (), strict=True))
-    mentions = []
+def _explained(
+    detector: DetectorModel, finding: Findings, shown: Ints, influencer_fields: tuple[str, ...]
+) -> list[list[tuple[str, Explained]]]:
+    """Return the influencer fields with values that explain candidates, in the order of the configuration."""
+    feature = detector.traits.features[finding.feature_index].description
+    every: list[list[tuple[str, Explained]]] = [[] for _ in range(shown.size)]
+    if shown.size == 0:
+        return every
     for field in influencer_fields:
-        if field in terms:
-            values = [terms[field]] if terms[field] else []
+        if field in detector.series.fields:
+            place = detector.series.fields.index(field)
+            names = [detector.series.names[slot] or () for slot in finding.candidates.slots[shown].tolist()]
+            of_field: list[Explained] = [[(name[place], 1.0)] if name[place] else [] for name in names]
         else:
-            values = finding.explaining(detector.influencers.index(field), slot)
-        if values:
-            mentions.append(InfluencerMention(field, values))
-    return mentions
+            of_field = finding.explaining(detector.influencers.index(field), feature, shown)
+        for own, values in zip(every, of_field, strict=True):
+            if values:
+                own.append((field, values))
+    return every
 
 
 def _most_unusual_first(found: Found) -> tuple[float, float, int, str, str, str, str]:

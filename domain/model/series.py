@@ -4,6 +4,7 @@ Slots are handed out in the order in which series first appear in the records, o
 pruned, oldest free slot first. The number of a slot never enters a result.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,9 +15,13 @@ from domain.model.arrays import Arrays, Bools, Ints, Selection, capacity_for, gr
 Name = tuple[str, ...]
 """One value per term field of the detector (partition first, then by); empty for a detector without any."""
 
-NAME_OVERHEAD_BYTES = 200
-"""What the entry of a series in tables and lists costs beside its text. Measured by tracemalloc over 100,000 names: 136
-bytes, and 49 for the head of the text itself."""
+NAME_BYTES = 120
+FIELD_BYTES = 8
+TEXT_BYTES = 49
+SHARED_TEXT_BYTES = 100
+"""What the entry of a series in tables and lists costs beside its texts, and more of it per field beyond the first; the
+head of a text; and what it costs to know that names of several fields share it. Measured by tracemalloc over
+powers of two of names; while tables grow it is up to a quarter more."""
 
 FREE = np.iinfo(np.int64).min
 """``last_seen`` of a slot without a series."""
@@ -35,12 +40,18 @@ class SeriesTable:
         Start of the latest bucket (epoch seconds) with records of the series; until one is closed, of the first.
     is_known : ndarray of shape (capacity,), dtype=bool
         Whether a bucket with records of the series has closed.
+    name_bytes : int
+        What names and their texts take; a text that several names share is there once.
     generation : int
         Grows when slots change their meaning, so that tables of slots made earlier are to be made anew.
     """
 
-    def __init__(self, fields: tuple[str, ...]) -> None:
+    def __init__(self, fields: tuple[str, ...], *, owns_texts: bool = True) -> None:
+        """``owns_texts``: the texts of the names are nobody else's."""
         self.fields = fields
+        self._owns_texts = owns_texts
+        self._uses: dict[str, int] = {}
+        """Names that a text is in, where names have several fields."""
         self.names: list[Name | None] = []
         self.slot_of: dict[Name, int] = {}
         self.free: list[int] = []
@@ -59,6 +70,34 @@ class SeriesTable:
         """Series alive."""
         return len(self.slot_of)
 
+    def cost_of(self, name: Name) -> int:
+        """Return the bytes that a name takes, with those of its texts that are not there yet."""
+        cost = NAME_BYTES + FIELD_BYTES * max(len(name) - 1, 0)
+        if self._owns_texts:
+            cost += sum(self._cost_of_text(text) for text in dict.fromkeys(name) if text not in self._uses)
+        return cost
+
+    def _cost_of_text(self, text: str) -> int:
+        n_bytes = TEXT_BYTES + len(text.encode("utf-8", "surrogatepass"))
+        return n_bytes + SHARED_TEXT_BYTES if len(self.fields) > 1 else n_bytes
+
+    def _take(self, name: Name) -> Name:
+        """Book a name; return it with texts shared with other names."""
+        self.name_bytes += self.cost_of(name)
+        if not self._owns_texts or len(self.fields) < 2:
+            return name
+        for text in dict.fromkeys(name):
+            self._uses[text] = self._uses.get(text, 0) + 1
+        return tuple(map(sys.intern, name))
+
+    def _drop(self, name: Name) -> None:
+        """Book a name out."""
+        for text in dict.fromkeys(name) if self._uses else ():
+            self._uses[text] -= 1
+            if not self._uses[text]:
+                del self._uses[text]
+        self.name_bytes -= self.cost_of(name)
+
     def create(self, name: Name, bucket_start: int) -> int:
         """Give a new series a slot.
 
@@ -68,6 +107,7 @@ class SeriesTable:
         bucket_start : int
             Start of the bucket of its first record, epoch seconds.
         """
+        name = self._take(name)
         if self.free:
             slot = self.free.pop(0)
             self.names[slot] = name
@@ -79,7 +119,6 @@ class SeriesTable:
                 self.is_known = grown(self.is_known, capacity_for(slot + 1))
         self.slot_of[name] = slot
         self.last_seen[slot] = bucket_start
-        self.name_bytes += name_cost(name)
         return slot
 
     def see(self, present: Ints, bucket_start: int) -> None:
@@ -108,7 +147,7 @@ class SeriesTable:
             for slot in silent.tolist():
                 name = self.names[slot]
                 assert name is not None
-                self.name_bytes -= name_cost(name)
+                self._drop(name)
                 del self.slot_of[name]
                 self.names[slot] = None
                 self.free.append(slot)
@@ -132,17 +171,13 @@ class SeriesTable:
         names: list[Name | None] = list(zip(*columns, strict=True)) if columns else [()] * n
         for slot in self.free:
             names[slot] = None
-        self.names = names
-        self.slot_of = {name: slot for slot, name in enumerate(names) if name is not None}
-        self.name_bytes = sum(map(name_cost, self.slot_of))
+        self.name_bytes = 0
+        self._uses.clear()
+        self.names = [None if name is None else self._take(name) for name in names]
+        self.slot_of = {name: slot for slot, name in enumerate(self.names) if name is not None}
         capacity = capacity_for(n)
         self.last_seen = np.full(capacity, FREE, np.int64)
         self.last_seen[:n] = arrays["last_seen"]
         self.is_known = np.zeros(capacity, np.bool_)
         self.is_known[:n] = arrays["is_known"]
         self.generation += 1
-
-
-def name_cost(name: Name) -> int:
-    """Return the bytes that the name of a series takes."""
-    return NAME_OVERHEAD_BYTES + sum(len(text.encode("utf-8", "surrogatepass")) for text in name)

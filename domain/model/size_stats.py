@@ -3,12 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
+from domain.categories import JobCategories
 from domain.model.detector_model import DetectorModel
-from domain.model.memory import OK, Memory
+from domain.model.memory import HARD_LIMIT, OK, Memory
 
 
 def size_stats(
-    memory: Memory, detectors: Sequence[DetectorModel], latest_record_ms: int | None, latest_result_ms: int | None
+    memory: Memory,
+    detectors: Sequence[DetectorModel],
+    categories: JobCategories | None,
+    latest_record_ms: int | None,
+    latest_result_ms: int | None,
 ) -> dict[str, Any]:
     """Return the resource without the job's id. Its times are data times: a replay gives the same.
 
@@ -24,18 +29,20 @@ def size_stats(
                 over += len(distinct)
             else:
                 partitions += len(distinct)
+    n_bytes = 0 if categories is None else categories.size_bytes
+    is_full = categories is not None and categories.is_full
     stats: dict[str, Any] = {
         "result_type": "model_size_stats",
-        "model_bytes": memory.used,
-        "peak_model_bytes": memory.peak,
+        "model_bytes": memory.used + n_bytes,
+        "peak_model_bytes": memory.peak + n_bytes,
         "model_bytes_exceeded": 0,
         "model_bytes_memory_limit": memory.limit,
         "total_by_field_count": by,
         "total_over_field_count": over,
         "total_partition_field_count": partitions,
         "bucket_allocation_failures_count": memory.refused_bucket_count,
-        "memory_status": memory.status,
-        **_NO_CATEGORIES,
+        "memory_status": HARD_LIMIT if is_full else memory.status(n_bytes),
+        **(_NO_CATEGORIES if categories is None else categories.counts()),
         "log_time": latest_record_ms if latest_record_ms is not None else 0,
     }
     if latest_result_ms is not None:
@@ -45,7 +52,7 @@ def size_stats(
 
 def empty_size_stats() -> dict[str, Any]:
     """Return the resource of a job that never had data."""
-    stats = size_stats(Memory(0), [], None, None)
+    stats = size_stats(Memory(0), [], None, None, None)
     return {**stats, "model_bytes": 0, "peak_model_bytes": 0, "memory_status": OK}
 
 

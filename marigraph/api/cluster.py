@@ -3,12 +3,17 @@
 from typing import Any, Final
 
 from domain.config.job import DAILY_RETENTION_AFTER_DAYS_DEFAULT, MODEL_SNAPSHOT_RETENTION_DAYS_DEFAULT
+from eventstore import EventStoreError
 from marigraph import __version__
-from marigraph.api.endpoints import Call, Endpoint
-from marigraph.schema import check_ready
+from marigraph.api.endpoints import Call, Endpoint, Text
+from marigraph.api.errors import HttpError
+from marigraph.schema import SchemaError, check_ready
 
 API_VERSION: Final = "7.17.0"
 """The version that clients are told: the newest whose API this is, and one that all of them accept."""
+
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+"""Prometheus' text format."""
 
 
 def _root(call: Call) -> Any:
@@ -53,12 +58,21 @@ def _health(_call: Call) -> Any:
 
 
 def _ready(call: Call) -> Any:
-    check_ready(call.app.store)
+    try:
+        check_ready(call.app.store)
+    except (EventStoreError, SchemaError) as error:
+        msg = f"not ready: {error}"
+        raise HttpError(503, msg) from error
     return {"status": "ready"}
 
 
+def _metrics(call: Call) -> Any:
+    assert call.metrics is not None
+    return Text(call.metrics.text(), METRICS_TYPE)
+
+
 ENDPOINTS: Final = (
-    Endpoint("ping", ("GET", "HEAD"), ("/",), _root, "Name and version of the server.", is_absolute=True),
+    Endpoint("ping", ("GET", "HEAD"), ("/",), _root, "Name and version.", privilege="any", is_absolute=True),
     Endpoint("health", ("GET",), ("/healthz",), _health, "The process answers.", privilege="none", is_absolute=True),
     Endpoint(
         "ready",
@@ -69,5 +83,6 @@ ENDPOINTS: Final = (
         privilege="none",
         is_absolute=True,
     ),
+    Endpoint("metrics", ("GET",), ("/metrics",), _metrics, "Measurements for Prometheus.", is_absolute=True),
     Endpoint("info", ("GET",), ("/info",), _info, "Defaults and limits."),
 )

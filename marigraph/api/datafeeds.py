@@ -37,12 +37,13 @@ def _stats(call: Call) -> Any:
 
 def _preview(call: Call) -> Any:
     datafeed_id = call.path.get("datafeed_id")
+    stretch = {"start": call.parameters.get("start"), "end": call.parameters.get("end")}
     if datafeed_id is not None:
-        return handlers.preview_datafeed(call.app, datafeed_id)
+        return handlers.preview_datafeed(call.app, datafeed_id, **stretch)
     if call.body is None:
         msg = "request body is required"
         raise ParseError(msg)
-    return handlers.preview_config(call.app, call.body)
+    return handlers.preview_config(call.app, call.body, **stretch)
 
 
 def _start(call: Call) -> Any:

@@ -8,11 +8,14 @@ lane, so that calls that wait for an analysis never keep others from being answe
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from marigraph.api.parameters import Parameter
+from marigraph.application import Application
 from marigraph.context import Context
-from marigraph.serving import Server
+
+if TYPE_CHECKING:
+    from marigraph.api.metrics import Metrics
 
 BASES = ("/_ml", "/_xpack/ml")
 """Prefixes of all job paths; the second is that of the first releases, and older clients know no other."""
@@ -26,8 +29,17 @@ class Lane(Enum):
     WAIT = 256
 
 
-Privilege = Literal["manage_ml", "monitor_ml", "none"]
+Privilege = Literal["manage_ml", "monitor_ml", "read_history", "any", "none"]
+"""``any``: credentials are needed, whatever they allow; ``none``: nobody is asked for any."""
 BodyKind = Literal["none", "parameters", "resource", "records"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """An answer that is no JSON."""
+
+    body: str
+    content_type: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +56,21 @@ class Call:
         The JSON body of an endpoint that takes a resource.
     data : bytes
         The body of an endpoint that takes records.
+    idempotency_key : str or None
+        Two posts with the same one are the same post.
+    every : bool
+        All of a list is wanted, whatever the bounds of a page; only callers in this process may ask for that.
     """
 
-    app: Server
+    app: Application
     context: Context
     path: Mapping[str, str]
     parameters: Mapping[str, Any]
     body: Any = None
     data: bytes = b""
+    metrics: "Metrics | None" = None
+    idempotency_key: str | None = None
+    every: bool = False
     warnings: list[str] = field(default_factory=list)
 
 
@@ -92,7 +111,15 @@ class Endpoint:
 
 def all_endpoints() -> list[Endpoint]:
     """Return every endpoint; of two whose paths could both match, the more special one comes first."""
-    from marigraph.api import absent, cluster, datafeeds, jobs, results, snapshots  # they import this module
+    from marigraph.api import (  # they import this module
+        absent,
+        cluster,
+        datafeeds,
+        history,
+        jobs,
+        results,
+        snapshots,
+    )
 
     return [
         *cluster.ENDPOINTS,
@@ -100,5 +127,6 @@ def all_endpoints() -> list[Endpoint]:
         *results.ENDPOINTS,
         *snapshots.ENDPOINTS,
         *datafeeds.ENDPOINTS,
+        *history.ENDPOINTS,
         *absent.ENDPOINTS,
     ]

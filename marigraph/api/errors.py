@@ -3,7 +3,7 @@
 from typing import Any, Final, NamedTuple
 
 from domain import errors
-from eventstore import EventStoreError, StoreBusy, StoreFull
+from eventstore import ConnectionLost, EventStoreError, StoreBusy, StoreFull
 from marigraph.schema import SchemaError
 
 
@@ -21,6 +21,8 @@ class HttpError(Exception):
     ----------
     plain : bool
         The error is a bare text and not an object, as for paths and methods that lead nowhere.
+    challenges : tuple of str
+        How a client may say who it is, one ``WWW-Authenticate`` header each.
     """
 
     def __init__(
@@ -31,6 +33,7 @@ class HttpError(Exception):
         type: str = "status_exception",
         plain: bool = False,
         headers: dict[str, str] | None = None,
+        challenges: tuple[str, ...] = (),
     ) -> None:
         super().__init__(reason)
         self.status = status
@@ -38,6 +41,7 @@ class HttpError(Exception):
         self.type = type
         self.plain = plain
         self.headers = headers or {}
+        self.challenges = challenges
 
 
 REFUSALS: Final[dict[type[Exception], Refusal]] = {
@@ -54,6 +58,7 @@ REFUSALS: Final[dict[type[Exception], Refusal]] = {
     errors.TimedOut: Refusal(500, "exception"),
     StoreBusy: Refusal(503, "status_exception"),
     StoreFull: Refusal(503, "status_exception"),
+    ConnectionLost: Refusal(503, "status_exception"),
     EventStoreError: Refusal(500, "exception"),
     SchemaError: Refusal(503, "status_exception"),
 }
@@ -71,9 +76,11 @@ def refusal_of(error: Exception) -> Refusal:
     return Refusal(500, "exception")
 
 
-def error_body(status: int, type_name: str, reason: str) -> dict[str, Any]:
+def error_body(status: int, type_name: str, reason: str, challenges: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return the error object of the API; the order of its fields is part of it."""
-    cause = {"type": type_name, "reason": reason}
+    cause: dict[str, Any] = {"type": type_name, "reason": reason}
+    if challenges:
+        cause["header"] = {"WWW-Authenticate": list(challenges)}
     return {"error": {"root_cause": [cause], **cause}, "status": status}
 
 

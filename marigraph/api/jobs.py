@@ -62,7 +62,8 @@ def _open(call: Call) -> Any:
 
 def _post(call: Call) -> Any:
     reset = handlers.Reset.read(call.parameters, call.app.now_ms())
-    return handlers.post_data(call.app, call.path["job_id"], call.data, call.context, reset=reset)
+    command_id = handlers.repeatable(call.app, call.path["job_id"], call.idempotency_key)
+    return handlers.post_data(call.app, call.path["job_id"], call.data, call.context, command_id, reset=reset)
 
 
 def _flush(call: Call) -> Any:

@@ -36,6 +36,8 @@ def time_of(call: Call, name: str) -> int | None:
 def page_of(call: Call, section: str) -> queries.Page:
     """Return the part of a list that is asked for."""
     start, size = page_values(call.parameters, section)
+    if call.every:
+        return queries.Page(every=True)
     return queries.Page(0 if start is None else start, queries.PAGE_SIZE if size is None else size)
 
 
@@ -78,9 +80,11 @@ def _influencers(call: Call) -> Any:
 
 
 def _categories(call: Call) -> Any:
-    job_id, text = call.path["job_id"], call.path.get("category_id")
+    job_id, text = call.path["job_id"], call.path.get("category_id") or call.parameters.get("category_id")
+    partition = call.parameters.get("partition_field_value")
     if text is None:
-        return queries.get_categories(call.app, job_id, None, page_of(call, "get_categories"))
+        page = page_of(call, "get_categories")
+        return queries.get_categories(call.app, job_id, None, page, partition_field_value=partition)
     if any(name in call.parameters for name in ("from", "size", "page")):
         msg = "Param [from, size] is incompatible with [category_id]"
         raise InvalidArgument(msg)
@@ -91,7 +95,7 @@ def _categories(call: Call) -> Any:
     except ValueError:
         msg = f'For input string: "{text}"'
         raise InvalidArgument(msg) from None
-    return queries.get_categories(call.app, job_id, category_id)
+    return queries.get_categories(call.app, job_id, category_id, partition_field_value=partition)
 
 
 def _overall(call: Call) -> Any:
@@ -165,7 +169,11 @@ ENDPOINTS: Final = (
         (f"{JOB}/results/categories", f"{JOB}/results/categories/{{category_id}}"),
         _categories,
         "Categories of a job's messages, by id.",
-        (Parameter("partition_field_value", description="Only of this partition."), *FROM_SIZE),
+        (
+            Parameter("category_id", place="body", description="Id of the one category that is wanted."),
+            Parameter("partition_field_value", description="Only of this partition."),
+            *FROM_SIZE,
+        ),
         body="parameters",
         section="get_categories",
     ),

@@ -17,10 +17,14 @@ from anyio import CapacityLimiter
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import HTMLResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, bound_contextvars
 
 from domain.errors import DomainError, UnknownField
 from marigraph import __version__
+from marigraph.access import AccessControl
+from marigraph.api.access import Gate
 from marigraph.api.bodies import (
     BODY_BYTES_MAX,
     CONFIG_BYTES_MAX,
@@ -35,8 +39,10 @@ from marigraph.api.bodies import (
 )
 from marigraph.api.cluster import API_VERSION
 from marigraph.api.documentation import describe
-from marigraph.api.endpoints import Call, Endpoint, Lane, all_endpoints
+from marigraph.api.endpoints import Call, Endpoint, Lane, Text, all_endpoints
 from marigraph.api.errors import RETRY_AFTER_SECONDS, HttpError, error_body, plain_error_body, refusal_of
+from marigraph.api.metrics import NO_ENDPOINT, Metrics
+from marigraph.api.page import render
 from marigraph.api.parameters import as_bool, read_parameters
 from marigraph.api.shaping import encode, shape
 from marigraph.context import Context
@@ -56,14 +62,14 @@ PRODUCT: Final = {"X-Elastic-Product": "Elasticsearch"}
 WARNING_AGENT: Final = f"299 Elasticsearch-{API_VERSION}-unknown"
 """How a warning begins: test runners of the API accept no other agent."""
 
-ANONYMOUS: Final = "anonymous"
-
 
 class Front:
     """Answers the requests of one server."""
 
-    def __init__(self, app: Server) -> None:
+    def __init__(self, app: Server, control: AccessControl | None = None) -> None:
         self._app = app
+        self._gate = Gate(control)
+        self.metrics = Metrics(app)
         self._lanes = {lane: CapacityLimiter(lane.value) for lane in Lane}
         self._budget = ByteBudget(IN_FLIGHT_BYTES_MAX)
         self._n_requests = 0
@@ -75,26 +81,33 @@ class Front:
             return self._refuse(HttpError(429, msg), request)
         self._n_requests += 1
         started = time.perf_counter()
-        try:
-            response = await self._answer(endpoint, request)
-        except ClientDisconnect:
-            log.info("%s %s: the client went away", request.method, request.url.path)
-            response = Response(status_code=499)
-        except Exception as error:
-            response = self._refuse(error, request)
-        finally:
-            self._n_requests -= 1
-        elapsed_ms = (time.perf_counter() - started) * 1000
-        log.info("%s %s %d %.1f ms", request.method, request.url.path, response.status_code, elapsed_ms)
+        request_id = _opaque_id(request).get("X-Opaque-Id") or str(uuid.uuid4())
+        with bound_contextvars(request_id=request_id):
+            try:
+                response = await self._answer(endpoint, request, request_id)
+            except ClientDisconnect:
+                response = Response(status_code=499)
+            except Exception as error:
+                response = self._refuse(error, request)
+            finally:
+                self._n_requests -= 1
+            seconds = time.perf_counter() - started
+            self.metrics.count(endpoint.name, request.method, response.status_code, seconds)
+            log_request(endpoint.name, request, response, seconds)
         return response
 
-    async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
+    async def _answer(self, endpoint: Endpoint, request: Request, request_id: str) -> Response:
+        principal = await self._gate.admit(endpoint, request)
+        bind_contextvars(actor=principal.actor)
+        context = Context(principal.actor, request_id)
         limit = BODY_BYTES_MAX if endpoint.body == "records" else CONFIG_BYTES_MAX
         async with self._budget.hold() as held:
             data = await read_body(request, limit, held) or source_of(request)
             options = _options(request)
-            call = self._call(endpoint, request, data)
+            call = self._call(endpoint, request, data, context)
             answer = await anyio.to_thread.run_sync(endpoint.answer, call, limiter=self._lanes[endpoint.lane])
+        if isinstance(answer, Text):
+            return Response(answer.body, endpoint.status, {**PRODUCT, **_opaque_id(request)}, answer.content_type)
         body = encode(
             shape(answer, human=options["human"], filter_path=options["filter_path"]), pretty=options["pretty"]
         )
@@ -103,7 +116,7 @@ class Front:
             headers["Warning"] = ", ".join(f'{WARNING_AGENT} "{text}"' for text in call.warnings)
         return Response(body, endpoint.status, headers, "application/json")
 
-    def _call(self, endpoint: Endpoint, request: Request, data: bytes) -> Call:
+    def _call(self, endpoint: Endpoint, request: Request, data: bytes, context: Context) -> Call:
         if data:
             check_type(request, DATA_TYPES if endpoint.body == "records" else JSON_TYPES)
         body: Any = None
@@ -117,7 +130,8 @@ class Front:
             if not isinstance(body, dict):
                 msg = f"[1:1] [{endpoint.section}] Expected START_OBJECT but was: {type(body).__name__}"
                 raise UnknownField(msg)
-            fields = body
+            # Clients may repeat in the body what stands in the path, which goes first.
+            fields = {name: value for name, value in body.items() if name not in request.path_params}
         parameters = read_parameters(
             endpoint.parameters,
             path=request.url.path,
@@ -125,15 +139,17 @@ class Front:
             body=fields,
             section=endpoint.section,
         )
-        context = Context(ANONYMOUS, _opaque_id(request).get("X-Opaque-Id") or str(uuid.uuid4()))
-        return Call(self._app, context, request.path_params, parameters, body, data)
+        key = request.headers.get("idempotency-key")
+        return Call(self._app, context, request.path_params, parameters, body, data, self.metrics, key)
 
     def _refuse(self, error: Exception, request: Request) -> Response:
         """Answer what went wrong."""
         headers = {**PRODUCT, **_opaque_id(request)}
+        challenges: tuple[str, ...] = ()
         if isinstance(error, HttpError):
-            status, reason = error.status, error.reason
-            body = plain_error_body(status, reason) if error.plain else error_body(status, error.type, reason)
+            status, reason, challenges = error.status, error.reason, error.challenges
+            plain = plain_error_body(status, reason)
+            body = plain if error.plain else error_body(status, error.type, reason, challenges)
             headers |= error.headers
         else:
             refusal = refusal_of(error)
@@ -143,11 +159,34 @@ class Front:
             body = error_body(status, refusal.type, reason)
         if status in (429, 503):
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        return Response(encode(body), status, headers, "application/json")
+        response = Response(encode(body), status, headers, "application/json")
+        for challenge in challenges:
+            response.headers.append("WWW-Authenticate", challenge)
+        return response
 
 
-def make_app(server: Server) -> FastAPI:
-    """Make the web application of a server; it is started and closed with it."""
+def log_request(endpoint: str, request: Request, response: Response, seconds: float) -> None:
+    """Write down how a request was answered."""
+    log.info(
+        "request",
+        extra={
+            "endpoint": endpoint,
+            "method": request.method,
+            "path": request.url.path,
+            "status": response.status_code,
+            "duration_ms": round(seconds * 1000, 1),
+        },
+    )
+
+
+def make_app(server: Server, control: AccessControl | None = None) -> FastAPI:
+    """Make the web application of a server; it is started and closed with it.
+
+    Parameters
+    ----------
+    control : AccessControl or None
+        Who may call; None: everybody who reaches the port may do everything.
+    """
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -157,14 +196,14 @@ def make_app(server: Server) -> FastAPI:
         finally:
             await anyio.to_thread.run_sync(server.close)
 
-    front = Front(server)
+    front = Front(server, control)
     app = FastAPI(
         title="Marigraph",
         version=__version__,
         summary="Anomaly-detection jobs whose every fact is an event in SQL.",
         lifespan=lifespan,
         redirect_slashes=False,
-        docs_url="/_docs",
+        docs_url=None,
         redoc_url=None,
         openapi_url="/_openapi.json",
     )
@@ -183,7 +222,8 @@ def make_app(server: Server) -> FastAPI:
                 response_class=Response,
                 status_code=endpoint.status,
             )
-    app.add_exception_handler(HTTPException, _no_route(app))
+    app.add_api_route("/_docs", lambda: HTMLResponse(render(app.openapi())), include_in_schema=False)
+    app.add_exception_handler(HTTPException, _no_route(app, front.metrics))
     app.add_middleware(TrailingSlash)
     return app
 
@@ -195,10 +235,10 @@ def _route(front: Front, endpoint: Endpoint) -> Callable[[Request], Any]:
     return route
 
 
-def _no_route(app: FastAPI) -> Callable[[Request, Exception], Any]:
+def _no_route(app: FastAPI, metrics: Metrics) -> Callable[[Request, Exception], Any]:
     """Answer requests that no endpoint takes: 405 where another method would do, else 400."""
 
-    async def handle(request: Request, error: Exception) -> Response:
+    async def handle(request: Request, _error: Exception) -> Response:
         uri = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         allowed = sorted(_allowed_methods(app, request.scope))
         if allowed:
@@ -210,8 +250,10 @@ def _no_route(app: FastAPI) -> Callable[[Request, Exception], Any]:
         else:
             status, headers = 400, dict(PRODUCT)
             reason = f"no handler found for uri [{uri}] and method [{request.method}]"
-        log.info("%s %s %d: %s", request.method, request.url.path, status, error)
-        return Response(encode(plain_error_body(status, reason)), status, headers, "application/json")
+        response = Response(encode(plain_error_body(status, reason)), status, headers, "application/json")
+        metrics.count(NO_ENDPOINT, NO_ENDPOINT, status, 0.0)
+        log_request(NO_ENDPOINT, request, response, 0.0)
+        return response
 
     return handle
 

@@ -18,6 +18,7 @@ from marigraph.cli.session import JobId, Json, Session, session_of
 from marigraph.context import Context
 from marigraph.data_files import total_size
 from marigraph.ingest import Ingested, ingest
+from marigraph.operations import Posted
 from marigraph.writing import JobWriter
 
 Files = Annotated[
@@ -58,21 +59,22 @@ def run(
     if as_json:
         print_json(found)
         return
-    _tell(job_id, ingested)
+    _tell(job_id, Posted(ingested.counts.resource(job_id), ingested.n_skipped))
     say(f"{total:,} buckets, {found['count']:,} anomalous records; the highest:")
     print_records(found["records"])
 
 
 def post(context: typer.Context, job: JobId, data: Files, as_json: Json = False) -> None:
     """Post records to an open job; the analysis follows at once, results are written as buckets complete."""
-    session = session_of(context)
-    with session.application() as application:
-        ingested = _feed(application, handlers.data_writer(application, job, session.context), data, session.context)
-        application.project()
+    with (
+        session_of(context).operations() as operations,
+        working(f"posting to {job}", total=total_size(data), unit="records") as advance,
+    ):
+        posted = operations.post_files(job, data, advance)
     if as_json:
-        print_json(ingested.counts.resource(job))
+        print_json(posted.counts)
     else:
-        _tell(job, ingested)
+        _tell(job, posted)
 
 
 def demo(context: typer.Context) -> None:
@@ -80,7 +82,7 @@ def demo(context: typer.Context) -> None:
     from marigraph.demo import demo_settings, run_demo  # loads with the model only when asked for
 
     session = session_of(context)
-    session = Session(demo_settings(session.settings), session.context)
+    session = Session(demo_settings(session.local_settings()), session.context)
     with session.application() as application:
         run_demo(application, session.context)
 
@@ -115,15 +117,15 @@ def _make_or_reuse(app: Application, body: object, context: Context) -> str:
     return wanted.job_id
 
 
-def _tell(job_id: str, ingested: Ingested) -> None:
-    counts = ingested.counts
-    say(f"job {job_id}: {counts.processed_record_count:,} of {counts.input_record_count:,} records analysed")
+def _tell(job_id: str, posted: Posted) -> None:
+    counts = posted.counts
+    say(f"job {job_id}: {counts['processed_record_count']:,} of {counts['input_record_count']:,} records analysed")
     rejected = (
-        (counts.out_of_order_timestamp_count, "came too late"),
-        (counts.invalid_date_count, "have no readable time"),
+        (counts["out_of_order_timestamp_count"], "came too late"),
+        (counts["invalid_date_count"], "have no readable time"),
     )
     for count, why in rejected:
         if count:
             say(f"{count:,} records {why} and were not analysed")
-    if ingested.n_skipped:
-        note(f"{ingested.n_skipped} blocks were stored by an earlier run and were not posted again")
+    if posted.n_skipped:
+        note(f"{posted.n_skipped} blocks were stored by an earlier run and were not posted again")

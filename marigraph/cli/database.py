@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Upgrade, check, back up and copy t
 @app.command()
 def upgrade(context: typer.Context, as_json: Json = False) -> None:
     """Bring the schema to this program's revision; an SQLite file is backed up first."""
-    url = session_of(context).settings.database
+    url = session_of(context).local_settings().database
     saved = schema.upgrade(url)
     if as_json:
         print_json({"revision": schema.HEAD_REVISION, "backup": str(saved) if saved else None})
@@ -29,7 +29,7 @@ def upgrade(context: typer.Context, as_json: Json = False) -> None:
 @app.command()
 def current(context: typer.Context, as_json: Json = False) -> None:
     """Print the revision of the schema."""
-    found = schema.current_revision(session_of(context).settings.database)
+    found = schema.current_revision(session_of(context).local_settings().database)
     if as_json:
         print_json({"revision": found, "expected": schema.HEAD_REVISION})
     else:
@@ -39,7 +39,7 @@ def current(context: typer.Context, as_json: Json = False) -> None:
 @app.command()
 def check(context: typer.Context, as_json: Json = False) -> None:
     """Check that the schema is complete and that every hash chain holds; exit code 1 if not."""
-    url = session_of(context).settings.database
+    url = session_of(context).local_settings().database
     found = schema.current_revision(url)
     problems = []
     if found != schema.HEAD_REVISION:
@@ -68,7 +68,7 @@ def backup(
     context: typer.Context, target: Annotated[Path, typer.Argument(help="File to write; must not exist.")]
 ) -> None:
     """Copy an SQLite database to a file while it is in use."""
-    saved = schema.backup(session_of(context).settings.database, target)
+    saved = schema.backup(session_of(context).local_settings().database, target)
     say(f"backed up to {saved}")
 
 
@@ -81,7 +81,7 @@ def copy(
     """Copy the whole log to another database, keeping versions and hashes, verify it, and rebuild the results."""
     from marigraph.copying import copy_database  # loads with the model only when asked for
 
-    source = session_of(context).settings.database
+    source = session_of(context).local_settings().database
     with fraction("copying") as show:
         report = copy_database(source, target, session_of(context).context, show)
     if as_json:

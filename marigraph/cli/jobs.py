@@ -7,9 +7,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from domain.config import parse_duration_seconds
-from domain.errors import ParseError
-from marigraph import handlers, queries
+from domain.errors import InvalidArgument, ParseError
 from marigraph.cli.output import moment, print_answer, print_fields, print_json, print_table
 from marigraph.cli.session import JobId, Json, session_of
 
@@ -61,16 +59,20 @@ def create(
     """Create a job from a configuration; it starts closed."""
     session = session_of(context)
     body = read_body(config)
-    with session.application() as application:
-        resource = handlers.create_job(application, job_id, body, session.context)
+    named = job_id or (body.get("job_id") if isinstance(body, dict) else None)
+    if not isinstance(named, str) or not named:
+        msg = "the configuration has no job_id: give one with --id"
+        raise InvalidArgument(msg)
+    with session.operations() as operations:
+        resource = operations.put_job(named, body)
     print_answer(resource, f"created job {resource['job_id']}", as_json)
 
 
 @app.command()
 def show(context: typer.Context, job: Pattern, as_json: Json = False) -> None:
     """Print the complete configuration of a job."""
-    with session_of(context).application() as application:
-        found = queries.get_jobs(application, job)
+    with session_of(context).operations() as operations:
+        found = operations.get_jobs(job)
     if as_json:
         print_json(found)
         return
@@ -85,12 +87,12 @@ def list_jobs(
     as_json: Json = False,
 ) -> None:
     """List jobs with their state and how much data they have seen."""
-    with session_of(context).application() as application:
-        found = queries.get_jobs(application, job)
+    with session_of(context).operations() as operations:
+        found = operations.get_jobs(job)
         if as_json:
             print_json(found)
             return
-        statistics = queries.get_job_stats(application, job)["jobs"]
+        statistics = operations.get_job_stats(job)["jobs"]
     rows = [
         (
             config["job_id"],
@@ -111,8 +113,8 @@ def stats(
     as_json: Json = False,
 ) -> None:
     """Print the statistics of jobs: data counts, model size, state."""
-    with session_of(context).application() as application:
-        found = queries.get_job_stats(application, job)
+    with session_of(context).operations() as operations:
+        found = operations.get_job_stats(job)
     if as_json:
         print_json(found)
         return
@@ -123,10 +125,8 @@ def stats(
 @app.command("open")
 def open_job(context: typer.Context, job: JobId, timeout: Timeout = "30m", as_json: Json = False) -> None:
     """Open a job, so that it takes data; its newest model state is loaded."""
-    session = session_of(context)
-    seconds = parse_duration_seconds(timeout, "timeout")
-    with session.application() as application:
-        answer = handlers.open_job(application, job, session.context, seconds)
+    with session_of(context).operations() as operations:
+        answer = operations.open_job(job, timeout=timeout)
     print_answer(answer, f"opened job {job}", as_json)
 
 
@@ -149,16 +149,10 @@ def flush(
     as_json: Json = False,
 ) -> None:
     """Analyse all posted data now; times are ISO 8601, epoch seconds (10 digits) or milliseconds."""
-    session = session_of(context)
-    parameters = {
-        "calc_interim": calc_interim,
-        "start": start,
-        "end": end,
-        "advance_time": advance_time,
-        "skip_time": skip_time,
-    }
-    with session.application() as application:
-        answer = handlers.flush_job(application, job, parameters, session.context)
+    with session_of(context).operations() as operations:
+        answer = operations.flush_job(
+            job, calc_interim=calc_interim, start=start, end=end, advance_time=advance_time, skip_time=skip_time
+        )
     end_ms = answer.get("last_finalized_bucket_end")
     print_answer(answer, f"flushed job {job}; results are final up to {moment(end_ms)}", as_json)
 
@@ -172,10 +166,8 @@ def close(
     as_json: Json = False,
 ) -> None:
     """Close jobs: results are finished and a snapshot is stored; results stay readable."""
-    session = session_of(context)
-    seconds = parse_duration_seconds(timeout, "timeout")
-    with session.application() as application:
-        answer = handlers.close_jobs(application, job, session.context, force=force, timeout_seconds=seconds)
+    with session_of(context).operations() as operations:
+        answer = operations.close_job(job, force=force, timeout=timeout)
     print_answer(answer, f"closed job {job}", as_json)
 
 
@@ -189,10 +181,9 @@ def update(
     as_json: Json = False,
 ) -> None:
     """Change the configuration of a job."""
-    session = session_of(context)
     body = read_body(changes)
-    with session.application() as application:
-        resource = handlers.update_job(application, job, body, session.context)
+    with session_of(context).operations() as operations:
+        resource = operations.update_job(job, body)
     print_answer(resource, f"updated job {job}", as_json)
 
 
@@ -204,7 +195,6 @@ def delete(
     as_json: Json = False,
 ) -> None:
     """Delete a job with its results and snapshots; its history stays."""
-    session = session_of(context)
-    with session.application() as application:
-        answer = handlers.delete_job(application, job, session.context, force=force)
+    with session_of(context).operations() as operations:
+        answer = operations.delete_job(job, force=force)
     print_answer(answer, f"deleted job {job}", as_json)

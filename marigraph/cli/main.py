@@ -11,10 +11,10 @@ from typing import Annotated, Protocol, cast
 
 import typer
 
-from domain.errors import DomainError
+from domain.errors import DomainError, InvalidArgument
 from eventstore import EventStoreError
 from marigraph import __version__
-from marigraph.cli import data, database, datafeeds, explain, jobs, results, serve, snapshots
+from marigraph.cli import access, data, database, datafeeds, explain, jobs, results, serve, snapshots
 from marigraph.cli.output import console
 from marigraph.cli.session import Session
 from marigraph.runner import JobFailed
@@ -47,6 +47,8 @@ app = typer.Typer(
 app.add_typer(jobs.app, name="job")
 app.add_typer(datafeeds.app, name="datafeed")
 app.add_typer(snapshots.app, name="snapshots")
+app.add_typer(access.keys, name="keys")
+app.add_typer(access.users, name="users")
 app.add_typer(database.app, name="db")
 data.register(app)
 results.register(app)
@@ -72,6 +74,18 @@ def root(
             "(default: MARIGRAPH_DB, else a file in your data directory).",
         ),
     ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option("--server", metavar="URL", help="A running server to work on instead (or MARIGRAPH_SERVER)."),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            "--api-key",
+            metavar="KEY",
+            help="For the server (or MARIGRAPH_API_KEY; or MARIGRAPH_USER and MARIGRAPH_PASSWORD).",
+        ),
+    ] = None,
     sources: Annotated[
         str | None,
         typer.Option(
@@ -91,7 +105,10 @@ def root(
         format="%(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    context.obj = Session(Settings.read(database=db, sources=sources))
+    if db is not None and server is not None:
+        msg = "give --db or --server, not both"
+        raise InvalidArgument(msg)
+    context.obj = Session(Settings.read(database=db, server=server, api_key=api_key, sources=sources))
 
 
 def run() -> None:

@@ -3,6 +3,8 @@
 Every command prints through here, so that one way of formatting times, scores and missing values holds everywhere.
 """
 
+import csv
+import io
 import math
 import sys
 from collections.abc import Iterable, Sequence
@@ -32,6 +34,33 @@ def print_json(resource: Any) -> None:
     text = msgspec.json.format(msgspec.json.encode(resource), indent=2)
     sys.stdout.buffer.write(text + b"\n")
     sys.stdout.flush()
+
+
+def print_csv(rows: Sequence[dict[str, Any]]) -> None:
+    """Print resources as CSV, one column per field that any of them has.
+
+    Times are in ISO 8601, a list of one number is the number, and what is nested otherwise stands there as JSON.
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_cell(name, row.get(name)) for name in columns])
+    sys.stdout.buffer.write(out.getvalue().encode())
+    sys.stdout.flush()
+
+
+def _cell(name: str, value: Any) -> Any:
+    if name == "timestamp":
+        return datetime.fromtimestamp(value / 1000, UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], int | float):
+        return value[0]
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | dict):
+        return msgspec.json.encode(value).decode()
+    return value
 
 
 def print_answer(resource: Any, line: str, as_json: bool) -> None:

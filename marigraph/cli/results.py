@@ -5,11 +5,13 @@ from typing import Annotated, Any
 
 import typer
 
-from marigraph import plot_queries, queries
-from marigraph.cli.output import moment, number, print_json, print_table, say, score
+from domain.errors import InvalidArgument
+from marigraph import plot_queries
+from marigraph.cli.output import moment, number, print_csv, print_json, print_table, say, score
 from marigraph.cli.progress import counting
 from marigraph.cli.session import (
     CHECK_FAILED,
+    Csv,
     Descending,
     End,
     Every,
@@ -20,11 +22,11 @@ from marigraph.cli.session import (
     Size,
     Sort,
     Start,
-    filter_of,
-    page_of,
+    listed,
     session_of,
     time_ms,
 )
+from marigraph.queries import PAGE_SIZE, Page
 
 MinScore = Annotated[float, typer.Option("--min-score", help="Only with at least this score.")]
 
@@ -52,23 +54,21 @@ def buckets(
     sort: Sort = None,
     desc: Descending = None,
     from_: From = 0,
-    size: Size = queries.PAGE_SIZE,
+    size: Size = PAGE_SIZE,
     every: Every = False,
     as_json: Json = False,
+    as_csv: Csv = False,
 ) -> None:
     """List the buckets of a job in order of time."""
-    selection = filter_of(start, end, score_min=min_score, exclude_interim=exclude_interim, sort=sort, desc=desc)
-    with session_of(context).application() as application:
-        found = queries.get_buckets(
-            application,
-            job,
-            selection,
-            page_of(from_, size, every),
-            timestamp_ms=time_ms(timestamp, "timestamp"),
-            expand=expand,
-        )
-    if as_json:
-        print_json(found)
+    check_forms(as_json, as_csv)
+    wanted = wanted_of("anomaly_score", min_score, start, end, exclude_interim, sort, desc) | {"expand": expand}
+    with session_of(context).operations() as operations:
+        if timestamp is not None:
+            found = operations.get_buckets(job, timestamp, **wanted)
+        else:
+            path = {"job_id": job}
+            found = listed(operations, "get_buckets", path, wanted, start=from_, size=size, every=every)
+    if print_as_asked(found, "buckets", as_json, as_csv):
         return
     rows = (
         (
@@ -92,18 +92,54 @@ def records(
     sort: Sort = None,
     desc: Descending = None,
     from_: From = 0,
-    size: Size = queries.PAGE_SIZE,
+    size: Size = PAGE_SIZE,
     every: Every = False,
     as_json: Json = False,
+    as_csv: Csv = False,
 ) -> None:
     """List the anomalous records of a job, the highest score first."""
-    selection = filter_of(start, end, score_min=min_score, exclude_interim=exclude_interim, sort=sort, desc=desc)
-    with session_of(context).application() as application:
-        found = queries.get_records(application, job, selection, page_of(from_, size, every))
+    check_forms(as_json, as_csv)
+    wanted = wanted_of("record_score", min_score, start, end, exclude_interim, sort, desc)
+    with session_of(context).operations() as operations:
+        found = listed(operations, "get_records", {"job_id": job}, wanted, start=from_, size=size, every=every)
+    if not print_as_asked(found, "records", as_json, as_csv):
+        print_records(found["records"])
+
+
+def wanted_of(
+    score_name: str,
+    min_score: float,
+    start: str | None,
+    end: str | None,
+    exclude_interim: bool,
+    sort: str | None,
+    desc: bool | None,
+) -> dict[str, Any]:
+    """Return what is asked for as parameters of the API; what nobody gave is None."""
+    return {
+        score_name: min_score or None,
+        "start": start,
+        "end": end,
+        "exclude_interim": exclude_interim,
+        "sort": sort,
+        "desc": desc,
+    }
+
+
+def check_forms(as_json: bool, as_csv: bool) -> None:
+    """Refuse two forms at once."""
+    if as_json and as_csv:
+        msg = "give --json or --csv, not both"
+        raise InvalidArgument(msg)
+
+
+def print_as_asked(found: dict[str, Any], plural: str, as_json: bool, as_csv: bool) -> bool:
+    """Print a list as JSON or CSV; False if neither was asked for."""
     if as_json:
         print_json(found)
-    else:
-        print_records(found["records"])
+    elif as_csv:
+        print_csv(found[plural])
+    return as_json or as_csv
 
 
 def print_records(found: list[dict[str, Any]], title: str | None = None) -> None:
@@ -135,16 +171,17 @@ def influencers(
     sort: Sort = None,
     desc: Descending = None,
     from_: From = 0,
-    size: Size = queries.PAGE_SIZE,
+    size: Size = PAGE_SIZE,
     every: Every = False,
     as_json: Json = False,
+    as_csv: Csv = False,
 ) -> None:
     """List the influencers of a job, the highest score first."""
-    selection = filter_of(start, end, score_min=min_score, exclude_interim=exclude_interim, sort=sort, desc=desc)
-    with session_of(context).application() as application:
-        found = queries.get_influencers(application, job, selection, page_of(from_, size, every))
-    if as_json:
-        print_json(found)
+    check_forms(as_json, as_csv)
+    wanted = wanted_of("influencer_score", min_score, start, end, exclude_interim, sort, desc)
+    with session_of(context).operations() as operations:
+        found = listed(operations, "get_influencers", {"job_id": job}, wanted, start=from_, size=size, every=every)
+    if print_as_asked(found, "influencers", as_json, as_csv):
         return
     rows = (
         (
@@ -168,7 +205,7 @@ def model_plot(
     by: Annotated[str | None, typer.Option("--by", help="Only this value of the by field.")] = None,
     partition: Annotated[str | None, typer.Option("--partition", help="Only this partition.")] = None,
     from_: From = 0,
-    size: Size = queries.PAGE_SIZE,
+    size: Size = PAGE_SIZE,
     every: Every = False,
     as_json: Json = False,
 ) -> None:
@@ -176,7 +213,7 @@ def model_plot(
     times = time_ms(start, "start"), time_ms(end, "end")
     selection = plot_queries.PlotFilter(*times, detector_index=detector, by=by, partition=partition)
     with session_of(context).application() as application:
-        found = plot_queries.get_model_plot(application, job, selection, page_of(from_, size, every))
+        found = plot_queries.get_model_plot(application, job, selection, Page(from_, size, every))
     if as_json:
         print_json(found)
         return
@@ -209,26 +246,47 @@ def categories(
     context: typer.Context,
     job: JobId,
     category: Annotated[int | None, typer.Argument(help="Only this one.", metavar="CATEGORY")] = None,
+    partition: Annotated[str | None, typer.Option("--partition", help="Only of this partition.")] = None,
     from_: From = 0,
-    size: Size = queries.PAGE_SIZE,
+    size: Size = PAGE_SIZE,
     every: Every = False,
     as_json: Json = False,
+    as_csv: Csv = False,
 ) -> None:
     """List the categories of a job's messages: which of them come from the same line of a program."""
-    with session_of(context).application() as application:
-        found = queries.get_categories(application, job, category, page_of(from_, size, every))
-    if as_json:
-        print_json(found)
+    check_forms(as_json, as_csv)
+    with session_of(context).operations() as operations:
+        if category is not None:
+            found = operations.get_categories(job, category)
+        else:
+            found = listed(
+                operations,
+                "get_categories",
+                {"job_id": job},
+                {} if partition is None else {"partition_field_value": partition},
+                start=from_,
+                size=size,
+                every=every,
+            )
+    if print_as_asked(found, "categories", as_json, as_csv):
         return
+    is_apart = any("partition_field_value" in item for item in found["categories"])
     rows = (
-        (item["category_id"], f"{item['num_matches']:,}", item["terms"].replace("[", r"\["), _example(item["examples"]))
+        (
+            item["category_id"],
+            *([_plain(item.get("partition_field_value", ""))] if is_apart else []),
+            f"{item['num_matches']:,}",
+            _plain(item["terms"]),
+            _plain(next(iter(item["examples"]), "")),
+        )
         for item in found["categories"]
     )
-    print_table(("category", "messages", "terms", "example"), rows, right=("category", "messages"))
+    columns = ("category", *(["partition"] if is_apart else []), "messages", "terms", "example")
+    print_table(columns, rows, right=("category", "messages"))
 
 
-def _example(examples: list[str]) -> str:
-    return examples[0].replace("[", r"\[") if examples else ""
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
 
 
 def history(
@@ -244,22 +302,22 @@ def history(
     after_version: Annotated[int, typer.Option("--after-version", help="Only later events.", min=0)] = 0,
     to_version: Annotated[int | None, typer.Option("--to-version", help="Only events up to this one.")] = None,
     from_: From = 0,
-    size: Size = queries.PAGE_SIZE,
+    size: Size = PAGE_SIZE,
     every: Every = False,
     as_json: Json = False,
 ) -> None:
     """List the events of a job's stream: what happened, when, and on whose order. Also for deleted jobs."""
-    selection = queries.HistoryFilter(
-        types=tuple(types or ()),
-        actor=actor,
-        request_id=request_id,
-        start_ms=time_ms(start, "start"),
-        end_ms=time_ms(end, "end"),
-        after_version=after_version,
-        to_version=to_version,
-    )
-    with session_of(context).application() as application:
-        found = queries.get_history(application, job, selection, page_of(from_, size, every))
+    wanted = {
+        "type": ",".join(types or ()) or None,
+        "actor": actor,
+        "request_id": request_id,
+        "start": start,
+        "end": end,
+        "after_version": after_version,
+        "to_version": to_version,
+    }
+    with session_of(context).operations() as operations:
+        found = listed(operations, "get_history", {"job_id": job}, wanted, start=from_, size=size, every=every)
     if as_json:
         print_json(found)
     else:

@@ -1,12 +1,22 @@
 """``marigraph serve``: the HTTP API on a port."""
 
+import logging
+import sys
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from marigraph.cli.session import session_of
+
+
+class LogFormat(StrEnum):
+    """How a server logs."""
+
+    JSON = "json"
+    CONSOLE = "console"
 
 
 def register(app: typer.Typer) -> None:
@@ -27,11 +37,22 @@ def serve(
     sources: Annotated[
         Path | None, typer.Option("--sources", help="TOML file that says where datafeeds may read from.", exists=True)
     ] = None,
+    require_credentials: Annotated[
+        bool, typer.Option("--require-credentials", help="Ask callers on this machine too who they are.")
+    ] = False,
+    log_format: Annotated[
+        LogFormat | None,
+        typer.Option("--log-format", help="Default: console on a terminal, else json.", show_default=False),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Log warnings and errors only, no requests.")] = False,
 ) -> None:
     """Answer the HTTP API until Ctrl-C or SIGTERM; open jobs stay open and go on at the next start."""
     from marigraph.api.server import Listening, serve  # the web framework loads only here
+    from marigraph.logs import configure_logs
 
-    settings = session_of(context).settings
+    settings = session_of(context).local_settings()
     if sources is not None:
         settings = replace(settings, sources=str(sources))
-    serve(settings, Listening(host, port, tls_cert, tls_key))
+    chosen = log_format or (LogFormat.CONSOLE if sys.stderr.isatty() else LogFormat.JSON)
+    configure_logs(chosen.value, logging.WARNING if quiet else logging.INFO)
+    serve(settings, Listening(host, port, tls_cert, tls_key, require_credentials))

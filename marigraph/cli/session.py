@@ -1,19 +1,21 @@
 """What all commands share: the database they work on, who works, and the options that many of them have."""
 
-import getpass
-import os
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from domain.api_time import parse_result_time
+from domain.errors import InvalidArgument
 from marigraph.application import Application
 from marigraph.context import Context
-from marigraph.queries import PAGE_SIZE, Page, ResultFilter
+from marigraph.library import Marigraph, user_name
+from marigraph.operations import Operations, Resource
+from marigraph.queries import PAGE_SIZE
 from marigraph.settings import Settings
 
 JobId = Annotated[str, typer.Argument(help="Id of the job.", metavar="JOB")]
@@ -25,6 +27,7 @@ Start = Annotated[str | None, typer.Option("--start", help="Only from this time 
 End = Annotated[str | None, typer.Option("--end", help="Only before this time.")]
 NoInterim = Annotated[bool, typer.Option("--exclude-interim", help="Leave out interim results.")]
 Sort = Annotated[str | None, typer.Option("--sort", help="Field to sort by.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print as CSV, for spreadsheets and other programs.")]
 Descending = Annotated[bool | None, typer.Option("--desc/--asc", help="Direction of the sort.", show_default=False)]
 
 CHECK_FAILED = 1
@@ -36,16 +39,41 @@ class Session:
     """One call of the command line."""
 
     settings: Settings
-    context: Context = field(default_factory=lambda: Context(_user(), str(uuid.uuid4())))
+    context: Context = field(default_factory=lambda: Context(user_name(), str(uuid.uuid4())))
+
+    def now_ms(self) -> int:
+        """Return the time of day in milliseconds since the epoch."""
+        return time.time_ns() // 1_000_000
+
+    def local_settings(self) -> Settings:
+        """Return the settings for a command that needs the database; InvalidArgument if a server was chosen."""
+        if self.settings.server is not None:
+            msg = f"this command needs the database: give --db, not a server ({self.settings.server})"
+            raise InvalidArgument(msg)
+        return self.settings
+
+    @contextmanager
+    def operations(self) -> Iterator[Operations]:
+        """Give the operations of the API for the time of one command, on the database or on a server."""
+        if self.settings.server is None:
+            with self.application() as app:
+                yield Marigraph.over(app, self.context)
+            return
+        from marigraph.remote import RemoteMarigraph  # the HTTP client loads only where there is a server
+
+        assert self.context.request_id is not None
+        with RemoteMarigraph(self.settings.server, self.settings.credentials, self.context.request_id) as operations:
+            yield operations
 
     @contextmanager
     def application(self) -> Iterator[Application]:
-        """Build the application for the time of one command."""
+        """Build the application for the time of one command; InvalidArgument if a server was chosen instead."""
+        settings = self.local_settings()
         from marigraph.bootstrap import (
             bootstrap,
         )  # numpy and SQLAlchemy load only for commands that need them
 
-        app = bootstrap(self.settings)
+        app = bootstrap(settings)
         try:
             yield app
         finally:
@@ -59,38 +87,23 @@ def session_of(context: typer.Context) -> Session:
     return session
 
 
-def page_of(start: int = 0, size: int = PAGE_SIZE, every: bool = False) -> Page:
-    """Make a page from the options; --all wins over --from and --size."""
-    return Page(start, size, every)
-
-
-def filter_of(
-    start: str | None = None,
-    end: str | None = None,
+def listed(
+    operations: Operations,
+    name: str,
+    path: Mapping[str, Any],
+    parameters: Mapping[str, Any],
     *,
-    score_min: float = 0.0,
-    exclude_interim: bool = False,
-    sort: str | None = None,
-    desc: bool | None = None,
-) -> ResultFilter:
-    """Make a result filter from the options; ParseError names the one that is no date."""
-    return ResultFilter(
-        start_ms=time_ms(start, "start"),
-        end_ms=time_ms(end, "end"),
-        score_min=score_min,
-        exclude_interim=exclude_interim,
-        sort=sort,
-        desc=desc,
-    )
+    start: int = 0,
+    size: int = PAGE_SIZE,
+    every: bool = False,
+) -> Resource:
+    """Return a part of a list, or all of it: --all wins over --from and --size."""
+    if every:
+        return operations.every(name, path, parameters)
+    found: Resource = operations.perform(name, path, {**parameters, "from": start, "size": size})
+    return found
 
 
 def time_ms(text: str | None, name: str) -> int | None:
     """Read an optional time."""
     return None if text is None else parse_result_time(text, name)
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return f"uid-{os.getuid()}" if hasattr(os, "getuid") else "unknown"

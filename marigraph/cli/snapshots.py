@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from marigraph import handlers, queries
 from marigraph.cli.output import moment, print_answer, print_json, print_table
 from marigraph.cli.session import (
     Descending,
@@ -16,10 +15,10 @@ from marigraph.cli.session import (
     Size,
     Sort,
     Start,
-    filter_of,
-    page_of,
+    listed,
     session_of,
 )
+from marigraph.queries import PAGE_SIZE
 
 app = typer.Typer(no_args_is_help=True, help="List, change, delete and go back to model snapshots.")
 
@@ -36,14 +35,15 @@ def list_snapshots(
     sort: Sort = None,
     desc: Descending = None,
     from_: From = 0,
-    size: Size = queries.PAGE_SIZE,
+    size: Size = PAGE_SIZE,
     every: Every = False,
     as_json: Json = False,
 ) -> None:
     """List the model snapshots of a job, the newest first."""
-    selection = filter_of(start, end, sort=sort, desc=desc)
-    with session_of(context).application() as application:
-        found = queries.get_snapshots(application, job, snapshot, selection, page_of(from_, size, every))
+    path = {"job_id": job, "snapshot_id": snapshot}
+    wanted = {"start": start, "end": end, "sort": sort, "desc": desc}
+    with session_of(context).operations() as operations:
+        found = listed(operations, "get_model_snapshots", path, wanted, start=from_, size=size, every=every)
     if as_json:
         print_json(found)
         return
@@ -74,15 +74,8 @@ def revert(
     as_json: Json = False,
 ) -> None:
     """Take the model of a closed job back to a snapshot."""
-    session = session_of(context)
-    with session.application() as application:
-        answer = handlers.revert_snapshot(
-            application,
-            job,
-            snapshot,
-            session.context,
-            delete_intervening_results=delete_intervening_results,
-        )
+    with session_of(context).operations() as operations:
+        answer = operations.revert_model_snapshot(job, snapshot, delete_intervening_results=delete_intervening_results)
     print_answer(answer, f"job {job} is back at snapshot {snapshot}", as_json)
 
 
@@ -99,18 +92,16 @@ def update(
     as_json: Json = False,
 ) -> None:
     """Change the description or the retain flag of a snapshot."""
-    session = session_of(context)
     given = {"description": description, "retain": retain}
     body = {name: value for name, value in given.items() if value is not None}
-    with session.application() as application:
-        answer = handlers.update_snapshot(application, job, snapshot, body, session.context)
+    with session_of(context).operations() as operations:
+        answer = operations.update_model_snapshot(job, snapshot, body)
     print_answer(answer, f"updated snapshot {snapshot} of job {job}", as_json)
 
 
 @app.command()
 def delete(context: typer.Context, job: JobId, snapshot: SnapshotId, as_json: Json = False) -> None:
     """Delete a snapshot that is not the active one."""
-    session = session_of(context)
-    with session.application() as application:
-        answer = handlers.delete_snapshot(application, job, snapshot, session.context)
+    with session_of(context).operations() as operations:
+        answer = operations.delete_model_snapshot(job, snapshot)
     print_answer(answer, f"deleted snapshot {snapshot} of job {job}", as_json)

@@ -8,9 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from domain.api_time import parse_datafeed_time
 from domain.datafeeds import Datafeed
 from domain.datafeeds.datafeed import STARTED
-from domain.errors import Conflict
+from domain.errors import Conflict, DomainError
 from eventstore import Lease
 from marigraph.application import RENEWALS_PER_LEASE, Application
 from marigraph.codec import datafeed_stream
@@ -19,7 +20,7 @@ from marigraph.datafeeds.handlers import begin_datafeed
 from marigraph.datafeeds.running import DatafeedRun
 from marigraph.datafeeds.runs import context_of
 from marigraph.ownership import take_lease
-from marigraph.sources import SourceError
+from marigraph.sources import MissingIndex, Search, SourceError
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +71,23 @@ def run_in_foreground(
     finally:
         app.store.release(lease)
         app.project()
+
+
+def expected_documents(app: Application, datafeed_id: str, *, start: str | None, end: str | None) -> int | None:
+    """Return how many documents a look-back will find, None where that cannot be known before."""
+    config = app.datafeeds.load(datafeed_id).settings()
+    job = app.visitor(config.job_id).job
+    now = app.now_ms()
+    start_ms = parse_datafeed_time(start or "0", "start", now_ms=now)
+    latest = job.data_counts.latest_record_ms
+    end_ms = now if end is None else parse_datafeed_time(end, "end", now_ms=now)
+    try:
+        search = Search.of(config, job.settings())
+        begin = start_ms if latest is None else max(start_ms, latest + 1)
+        summary = app.sources.of(config).summary(search, begin, end_ms) if begin < end_ms else None
+    except (DomainError, MissingIndex, SourceError):
+        return None  # the start says what is wrong
+    return summary.n_documents if summary is not None and search.histogram is None else None
 
 
 def _work(app: Application, run: DatafeedRun, lease: Lease, on_step: Progress) -> None:

@@ -16,6 +16,7 @@ from domain.datafeeds.commands import (
 )
 from domain.datafeeds.datafeed import STOPPED, check_range, decide, read_config
 from domain.datafeeds.events import Updated
+from domain.datafeeds.schedule import align_down
 from domain.errors import AlreadyExists, BadRequest, Conflict, IndexNotFound
 from marigraph.application import Application
 from marigraph.context import Context
@@ -194,13 +195,17 @@ def _stop(app: Application, datafeed_id: str, context: Context, *, force: bool, 
 # --------------------------------------------------------------------------------------------------------- preview
 
 
-def preview_datafeed(app: Application, datafeed_id: str) -> list[dict[str, Any]]:
+def preview_datafeed(
+    app: Application, datafeed_id: str, *, start: str | None = None, end: str | None = None
+) -> list[dict[str, Any]]:
     """Return the first records that a datafeed would send."""
     config = app.datafeeds.load(datafeed_id).settings()
-    return _preview(app, config, app.visitor(config.job_id).job.settings())
+    return _preview(app, config, app.visitor(config.job_id).job.settings(), start, end)
 
 
-def preview_config(app: Application, body: Any) -> list[dict[str, Any]]:
+def preview_config(
+    app: Application, body: Any, *, start: str | None = None, end: str | None = None
+) -> list[dict[str, Any]]:
     """Return the first records that a datafeed would send if there were one; its job may be given in the body too."""
     job_body = None
     if isinstance(body, dict) and "datafeed_config" in body:
@@ -213,20 +218,26 @@ def preview_config(app: Application, body: Any) -> list[dict[str, Any]]:
         job = app.visitor(job_id_of(body)).job.settings()
     config = create_datafeed_config(body, datafeed_id=None, job=job)
     app.sources.check_name(config.source)
-    return _preview(app, config, job)
+    return _preview(app, config, job, start, end)
 
 
-def _preview(app: Application, config: DatafeedConfig, job: JobConfig) -> list[dict[str, Any]]:
+def _preview(
+    app: Application, config: DatafeedConfig, job: JobConfig, start: str | None, end: str | None
+) -> list[dict[str, Any]]:
     config.check_fits(job)
+    now = app.now_ms()
+    first = 0 if start is None else parse_datafeed_time(start, "start", now_ms=now)
+    until = TIME_MS_END if end is None else parse_datafeed_time(end, "end", now_ms=now)
     search = Search.of(config, job)
     try:
         source = app.sources.of(config)
         source.check(search)
-        summary = source.summary(search, 0, TIME_MS_END)
-        start = 0 if summary is None or summary.earliest_ms is None else summary.earliest_ms
+        summary = source.summary(search, first, until)
+        if summary is not None and summary.earliest_ms is not None:
+            first = align_down(summary.earliest_ms, search.unit_ms) if start is None else summary.earliest_ms
         limit = min(max(search.scroll_size, 1), PREVIEW_RECORDS_MAX)
         records: list[dict[str, Any]] = []
-        pages = source.scan(search, start, TIME_MS_END)
+        pages = source.scan(search, first, until)
         for page in pages:
             records += page
             if len(records) >= limit:

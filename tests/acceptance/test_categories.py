@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from domain.errors import BadRequest
 from marigraph import handlers, queries
 from marigraph.verify import verify_job
 from tests.support.jobs import CONTEXT, EVERY, DataSet, application, facts, job_body, make_job, post, reopen
@@ -95,3 +96,68 @@ def test_a_deleted_job_has_no_categories_left(app):
     handlers.delete_job(app, "j", CONTEXT, force=True)
     make_job(app, DATA)
     assert categories(app) == []
+
+
+APART = {
+    "per_partition_categorization": {"enabled": True, "stop_on_warn": True},
+    "categorization_field_name": "message",
+}
+DETECTOR = {"function": "count", "by_field_name": "mlcategory", "partition_field_name": "host"}
+
+
+@pytest.fixture
+def app_apart(sqlite_url):
+    with application(sqlite_url) as app:
+        make_job(app, DataSet("apart", job_body([DETECTOR], influencers=["host"], **APART), DATA.header, DATA.lines))
+        yield app
+
+
+def test_partitions_have_categories_of_their_own(app_apart):
+    for start in range(0, len(DATA.lines), 300):
+        post(app_apart, DATA, start, start + 300)
+        reopen(app_apart)
+    found = categories(app_apart)
+    assert [each["category_id"] for each in found] == list(range(1, 13))
+    assert {each["partition_field_value"] for each in found} == {"host-0", "host-1", "host-2"}
+    of_one = queries.get_categories(app_apart, "j", page=EVERY, partition_field_value="host-1")
+    assert of_one["categories"] == [each for each in found if each["partition_field_value"] == "host-1"]
+    assert of_one["count"] == 4
+    assert queries.get_categories(app_apart, "j", 3)["categories"] == [found[2]]
+    assert verify_job(app_apart, "j").holds
+    stats = queries.get_job_stats(app_apart, "j")["jobs"][0]["model_size_stats"]
+    assert (stats["total_category_count"], stats["categorization_status"]) == (12, "ok")
+
+
+def test_stopping_on_a_warning_may_be_changed_but_not_the_partitions(app_apart):
+    handlers.update_job(
+        app_apart, "j", {"per_partition_categorization": {"enabled": True, "stop_on_warn": False}}, CONTEXT
+    )
+    with pytest.raises(BadRequest, match="enabled of per_partition_categorization cannot be changed"):
+        handlers.update_job(app_apart, "j", {"per_partition_categorization": {"enabled": False}}, CONTEXT)
+    post(app_apart, DATA)
+    assert verify_job(app_apart, "j").holds
+
+
+def test_an_analyzer_says_what_the_tokens_are(sqlite_url):
+    analyzer = {
+        "char_filter": [{"type": "pattern_replace", "pattern": "user.*", "replacement": ""}],
+        "tokenizer": "letter",
+    }
+    fields = {"categorization_field_name": "message", "categorization_analyzer": analyzer}
+    body = job_body([{"function": "count", "by_field_name": "mlcategory"}], **fields)
+    with application(sqlite_url) as app:
+        make_job(app, DataSet("analyzed", body, DATA.header, DATA.lines))
+        post(app, DATA)
+        terms = {each["terms"] for each in categories(app)}
+        assert terms == {
+            "",
+            "connection from port closed by remote host",
+            "disk of volume group main is nearly full",
+            "scheduled backup finished in seconds",
+        }
+        assert verify_job(app, "j").holds
+        unknown = job_body(
+            [{"function": "count", "by_field_name": "mlcategory"}], **{**fields, "categorization_analyzer": "thai"}
+        )
+        with pytest.raises(BadRequest, match="unknown analyzer 'thai', known are"):
+            handlers.create_job(app, "k", unknown, CONTEXT)

@@ -6,10 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from marigraph import desk
+from domain.errors import TimedOut
+from marigraph import desk, handlers
 from marigraph.settings import Backlog
 from marigraph.verify import verify_job
 from tests.support.http import FIRST, serving
+from tests.support.jobs import CONTEXT
 
 STATUS = "status_exception"
 N_CONNECTIONS = 8
@@ -86,6 +88,14 @@ def test_a_flush_sees_what_was_posted_before_it(http, pool):
 
     for hour in range(5):
         round_trip(hour)
+
+
+def test_the_wait_for_a_flush_ends_and_the_flush_goes_on(http):
+    job_id = http.job(is_open=True)
+    http.post_at(job_id, FIRST).ok(202)
+    with http.busy(job_id), pytest.raises(TimedOut, match=rf"flushing job \[{job_id}\] timed out"):
+        handlers.flush_job(http.server, job_id, {"advance_time": str(FIRST + 3600)}, CONTEXT, timeout_seconds=0.05)
+    assert http.post(f"{job_id}/_flush").ok()["last_finalized_bucket_end"] == (FIRST + 3600) * 1000
 
 
 def test_the_same_job_is_made_and_opened_by_one_client_only(http, pool):

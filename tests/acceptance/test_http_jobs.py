@@ -669,7 +669,6 @@ UPDATES_REFUSED = {
         "model_snapshot_retention_days [10]",
     ),
     "what cannot change": ({"analysis_config": {}}, CONTENT, "[1:1] [job_update] unknown field [analysis_config]"),
-    "an id": ({"job_id": "x"}, CONTENT, "[1:1] [job_update] unknown field [job_id]"),
     "filters of nothing": (
         {"categorization_filters": ["a"]}, STATUS, "categorization_filters need categorization_field_name to be set"
     ),

@@ -167,6 +167,10 @@ def test_lists_come_in_the_order_of_the_contract_by_both_methods(http, j, method
         assert answer["count"] == len(values) > 10
 
 
+def first(value):
+    return value[0] if isinstance(value, list) else value
+
+
 @pytest.mark.parametrize("desc", [True, False])
 @pytest.mark.parametrize(
     ("kind", "name"),
@@ -179,7 +183,7 @@ def test_lists_come_in_the_order_of_the_contract_by_both_methods(http, j, method
 )  # fmt: skip
 def test_lists_are_sorted_by_any_field_with_time_breaking_ties_in_the_same_direction(http, j, kind, name, desc):
     found = listed(http, j, kind, sort=name, desc=desc)
-    keys = [(each[name], each["timestamp"]) for each in found if name in each]
+    keys = [(first(each[name]), each["timestamp"]) for each in found if name in each]
     assert keys == sorted(keys, reverse=desc)
     assert all(name not in each for each in found[len(keys) :])
 

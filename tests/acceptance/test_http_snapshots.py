@@ -86,7 +86,9 @@ def test_an_update_changes_only_what_is_given_and_answers_the_snapshot(http, j):
     assert json.dumps(answer) == json.dumps({"acknowledged": True, "model": {**before, "description": "mine"}})
     answer = http.post(f"{path}/_update", {"retain": True}).ok()
     assert answer["model"] == {**before, "description": "mine", "retain": True}
-    assert http.post(f"{path}/_update", {}).ok()["model"] == answer["model"]
+    repeated = {"job_id": j, "snapshot_id": before["snapshot_id"]}
+    for body in ({}, repeated):
+        assert http.post(f"{path}/_update", body).ok()["model"] == answer["model"]
     assert snapshots(http, j)[0] == answer["model"]
 
 

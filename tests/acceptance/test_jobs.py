@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import update
 
-from domain.errors import AlreadyExists, BadRequest, Conflict, InvalidArgument, NotFound, Unsupported
+from domain.errors import AlreadyExists, BadRequest, Conflict, InvalidArgument, NotFound
 from marigraph import handlers, queries
 from marigraph.tables import jobs
 from tests.support.jobs import CONTEXT, EVERY, application, facts, finish, job_body, make_job, post, synthetic
@@ -113,16 +113,6 @@ def test_closing_several_jobs_checks_all_before_it_closes_one(app):
     assert handlers.close_jobs(app, "_all", CONTEXT) == {"closed": True}
     assert {app.jobs.load(job_id).state for job_id in ("a", "b")} == {"closed"}
     assert handlers.close_jobs(app, "x*", CONTEXT) == {"closed": True}
-
-
-def test_a_job_that_this_engine_cannot_analyse_says_so_when_opened(app):
-    per_partition = {"categorization_field_name": "m", "per_partition_categorization": {"enabled": True}}
-    detector = {"function": "count", "by_field_name": "mlcategory", "partition_field_name": "p"}
-    body = job_body([detector], **per_partition)
-    handlers.create_job(app, "j", body, CONTEXT)
-    with pytest.raises(Unsupported, match="per_partition_categorization is not supported"):
-        handlers.open_job(app, "j", CONTEXT)
-    assert app.jobs.load("j").state == "closed"
 
 
 def test_an_open_job_deleted_by_force_can_be_made_again_at_once(app):

@@ -1,8 +1,9 @@
-"""Custom rules: results that a user asked not to hear of are not written, and the model learns all the same."""
+"""Custom rules: results that a user asked not to hear of are not written, and values not learnt from."""
 
 import pytest
 
-from domain.errors import Unsupported
+from domain.config import validate_job
+from domain.errors import BadRequest
 from marigraph import handlers, queries
 from marigraph.verify import verify_job
 from tests.support.jobs import CONTEXT, EVERY, DataSet, application, digest, job_body, make_job, post, synthetic
@@ -76,13 +77,26 @@ def test_a_rule_added_by_an_update_acts_from_then_on(app):
     assert digest(app, "j", uses_snapshots=False) == app.own("j", CONTEXT).model.digest().hex()
 
 
-@pytest.mark.parametrize(
-    "custom",
-    [
-        rule(("actual", "gt", 1.0), actions=["skip_model_update"]),
-        {"scope": {"series": {"filter_id": "f"}}},
-    ],
-)
-def test_rules_that_the_engine_cannot_follow_are_refused_when_the_job_is_opened(app, custom):
-    with pytest.raises(Unsupported, match=r"detector \[0\].*custom_rules with .* are not supported"):
-        make_job(app, with_rules(custom), "j")
+def test_values_held_back_do_not_move_what_is_typical(app):
+    make_job(app, with_rules(rule(("actual", "gt", 100.0), actions=["skip_model_update"])), "held")
+    make_job(app, with_rules(), "plain")
+    for job_id in ("held", "plain"):
+        post(app, DATA, job_id=job_id)
+    held, plain = (
+        [r for r in queries.get_records(app, job_id, page=EVERY)["records"] if r["actual"][0] > 100]
+        for job_id in ("held", "plain")
+    )
+    assert len(held) >= len(plain) > 0
+    assert max(r["typical"][0] for r in held if r["series"] == ["s2"]) < 80
+    assert verify_job(app, "held").holds
+
+
+def test_rules_with_a_scope_are_refused_by_create_validate_and_update(app):
+    scoped = {"scope": {"series": {"filter_id": "f"}}}
+    with pytest.raises(BadRequest, match="custom_rules with a scope need filters"):
+        make_job(app, with_rules(scoped), "j")
+    with pytest.raises(BadRequest, match="custom_rules with a scope need filters"):
+        validate_job(with_rules(scoped).body)
+    make_job(app, with_rules(), "j")
+    with pytest.raises(BadRequest, match="custom_rules with a scope need filters"):
+        handlers.update_job(app, "j", {"detectors": [{"detector_index": 0, "custom_rules": [scoped]}]}, CONTEXT)

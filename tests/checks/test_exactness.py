@@ -10,7 +10,7 @@ import pytest
 
 from domain.config import JobConfig
 from domain.model import BucketResult, Model, RecordResult, decode_state, encode_state
-from tests.checks.jobs import ALL_FUNCTIONS, cut, detector, job, records, run, select
+from tests.checks.jobs import ALL_FUNCTIONS, SPAN, START, cut, detector, job, records, run, select
 
 JITTERED = records(jitter_seconds=1000)
 ORDERED = records()
@@ -18,6 +18,19 @@ ORDERED = records()
 
 OVER = ["mean", "time_of_day", "lat_long"]
 OVER_BY = ["rare", "freq_rare"]
+
+
+RULES = [
+    {"actions": ["skip_model_update"], "conditions": [{"applies_to": "actual", "operator": "gt", "value": 140.0}]},
+    {
+        "actions": ["skip_model_update", "skip_result"],
+        "conditions": [
+            {"applies_to": "diff_from_typical", "operator": "gt", "value": 3.0},
+            {"applies_to": "time", "operator": "gt", "value": START + 30 * SPAN},
+        ],
+    },
+]
+HELD = [(name, {f"{kind}_field_name": "host"}) for name in ("mean", "time_of_day") for kind in ("by", "over")]
 
 
 def configs() -> list[tuple[str, JobConfig]]:
@@ -34,6 +47,13 @@ def configs() -> list[tuple[str, JobConfig]]:
         for name, kind in (("mean", "by"), ("rare", "over"))
     ]
     found.append(("count-without-frequent", job(detector("count", by_field_name="user", exclude_frequent="by"))))
+    found += [(f"{name}-held", job(detector(name, **fields, custom_rules=RULES))) for name, fields in HELD]
+    explained = ["metric", "median", "info_content"]
+    found += [
+        (f"{name}-explained", job(detector(name, by_field_name="host"), influencers=["user", "region", "host"]))
+        for name in explained
+    ]
+    found.append(("over-explained", job(detector("sum", over_field_name="host"), influencers=["user", "region"])))
     two = (detector("mean", by_field_name="host"), detector("high_count", partition_field_name="region"))
     influencers = ["host", "user"]
     found.append(("two", job(*two, detector("distinct_count"), influencers=influencers)))
@@ -49,6 +69,9 @@ LATE = [
     ("rare", job(detector("rare", by_field_name="host", over_field_name="user"), latency="20m")),
     ("over", job(detector("metric", over_field_name="host"), latency="20m")),
 ]
+BY_CATEGORY = detector("count", by_field_name="mlcategory", partition_field_name="user")
+APART = {"categorization_field_name": "region", "per_partition_categorization": {"enabled": True}}
+LATE.append(("categories", job(BY_CATEGORY, latency="20m", **APART)))
 every_function = pytest.mark.parametrize("config", [c for _, c in CONFIGS], ids=[n for n, _ in CONFIGS])
 every_job = pytest.mark.parametrize(
     "config", [c for _, c in CONFIGS + LATE], ids=[n for n, _ in CONFIGS] + [f"{n}-late" for n, _ in LATE]

@@ -65,9 +65,13 @@ def configs() -> dict[str, JobConfig]:
     by, over = {"by_field_name": "host"}, {"over_field_name": "user"}
     found = {name: job(detector(name, **by), span="1h") for name in ALL_FUNCTIONS}
     found |= {f"{name} of all": job(detector(name), span="1h") for name in ("count", "metric", "distinct_count")}
+    found |= {
+        f"{name} by page": job(detector(name, by_field_name="page"), span="1h") for name in ("count", "low_count")
+    }
     found["mean by partition"] = job(detector("mean", partition_field_name="region", **by, use_null=True), span="1h")
     for name in ("mean", "count", "high_sum", "time_of_day", "lat_long"):
         found[f"{name} over"] = job(detector(name, **over), span="1h")
+    found["time_of_day over"] = job(detector("time_of_day", **by, **over), span="1h")  # of all hosts none is unusual
     found["mean by over"] = job(detector("mean", **by, **over), span="1h")
     found["distinct_count over"] = job(detector("distinct_count", over_field_name="host"), span="1h")
     found["rare"] = job(detector("rare", by_field_name="user"), span="1h")

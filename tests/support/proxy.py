@@ -40,6 +40,12 @@ class BreakingProxy:
         """Cut the line before the next question reaches the server."""
         self._swallows_question.set()
 
+    def cut(self) -> None:
+        """Cut every line that there is now."""
+        for one in self._sockets:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         self._listener.close()
         for one in self._sockets:

@@ -122,12 +122,10 @@ TIME_RULE = {"conditions": [{"applies_to": "time", "operator": "lt", "value": 5}
 
 
 def test_a_rule_is_echoed_with_its_defaults() -> None:
-    rule = {"scope": {"b": {"filter_id": "safe"}}, **RULE}
-    config = make(detector(by_field_name="b", custom_rules=[rule]))
+    config = make(detector(by_field_name="b", custom_rules=[RULE]))
     assert config.detectors[0].resource()["custom_rules"] == [
         {
             "actions": ["skip_result"],
-            "scope": {"b": {"filter_id": "safe", "filter_type": "include"}},
             "conditions": [{"applies_to": "actual", "operator": "gt", "value": 5.0}],
         }
     ]
@@ -159,6 +157,7 @@ def test_some_functions_allow_only_conditions_on_time(function: str) -> None:
         ({}, BadRequest, "must have a scope or at least one condition"),
         ({"scope": {}, "conditions": []}, BadRequest, "must have a scope or at least one condition"),
         ({"scope": {"x": {"filter_id": "f"}}}, BadRequest, r"the field 'x', but .* are \[b\]"),
+        ({"scope": {"b": {"filter_id": "f"}}, **RULE}, BadRequest, "scope need filters"),
         ({"scope": {"b": {"filter_id": "F!"}}}, InvalidArgument, "Invalid filter_id; 'F!'"),
         ({"scope": {"b": {}}}, UnknownField, r"required field \[filter_id\]"),
         ({"scope": {"b": "f"}}, UnknownField, "expected an object"),

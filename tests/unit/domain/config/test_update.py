@@ -92,9 +92,10 @@ def test_an_update_of_no_detector_is_refused(detectors: Any, kind: type[DomainEr
 
 
 def test_new_rules_must_fit_their_detector() -> None:
-    rule = {"scope": {"x": {"filter_id": "f"}}}
-    error = refusal(make(), detectors=[{"detector_index": 0, "custom_rules": [rule]}])
-    assert isinstance(error, BadRequest)
+    for field in ("x", "b"):
+        rule = {"scope": {field: {"filter_id": "f"}}}
+        error = refusal(make(), detectors=[{"detector_index": 0, "custom_rules": [rule]}])
+        assert isinstance(error, BadRequest)
 
 
 @pytest.mark.parametrize(

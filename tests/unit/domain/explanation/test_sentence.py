@@ -191,8 +191,7 @@ def test_drifts_are_said_to_show_over_several_buckets() -> None:
 
 
 def rare(seen: float, *, total: float = 2000.0, **terms: str) -> Explanation:
-    as_rare = Part("as_rare", 0.1, inputs={"of_all": total})
-    stages = [value("occurrences", seen), value("chance", 0.1, as_rare)]
+    stages = [value("occurrences", seen), value("sightings", total), value("chance", 0.1)]
     base = explanation("rare", 1.0, 0.0, field=None, probability=1 / 1300)
     evidence = Evidence("rare", terms, [1.0], [0.0], stages)
     return changed(base, evidence=[evidence], by=("user", terms["user"]) if "user" in terms else None)

@@ -7,7 +7,6 @@ import pytest
 
 from domain.model.accumulators import ACCUMULATORS, Measured
 from domain.model.batch_view import hash_texts
-from domain.model.influences import FieldInfluence
 
 SLOTS = np.array([0, 2, 0, 2, 2, 0])
 X = np.array([1.0, 5.0, 3.0, 7.0, 6.0, 8.0])
@@ -66,20 +65,3 @@ def test_the_variance_of_large_values_keeps_its_digits() -> None:
     accumulator = ACCUMULATORS["variance"](1)
     accumulator.add(Measured(np.zeros(4, np.int64), 1e9 + np.array([0.0, 1.0, 2.0, 3.0])))
     assert accumulator.value("varp", slice(0, 1)).tolist() == [1.25]
-
-
-def test_values_with_most_events_explain_a_series() -> None:
-    field = FieldInfluence()
-    texts = ["x", "y", "z"]
-    field.add(np.array([0, 0, 0, 1, 1]), np.array([1, 0, 1, 2, -1]), texts, None)
-    field.add(np.array([0]), np.array([0]), ["y"], None)
-    assert field.explain(0, 4.0) == ["y"]
-    assert field.explain(1, 2.0) == ["z"]
-    assert field.explain(1, 3.0) == []
-    assert field.explain(7, 1.0) == []
-
-
-def test_events_are_weighed_by_their_summary_count() -> None:
-    field = FieldInfluence()
-    field.add(np.array([0, 0]), np.array([0, 1]), ["x", "y"], np.array([9.0, 1.0]))
-    assert field.explain(0, 10.0) == ["x"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from domain.config.rules import CustomRule, RuleScope
 from domain.errors import Unsupported
 from domain.model import Model, check_supported
 from domain.model.timeline import EMPTY_BUCKETS_MAX
@@ -187,11 +188,12 @@ def test_records_name_what_they_are_about() -> None:
     assert record.actual == [80.0]
     assert record.typical == pytest.approx([4.0])
     named = {item.influencer_field_name: item.influencer_field_values for item in record.influencers}
-    assert named == {"region": ["north"], "user": ["u1"]}
+    assert named == {"region": ["north"], "user": ["u1", "u2"]}
     assert {item.influencer_field_name for item in results[-1].bucket_influencers} == {"bucket_time", "region", "user"}
     assert {(item.influencer_field_name, item.influencer_field_value) for item in results[-1].influencers} == {
         ("region", "north"),
         ("user", "u1"),
+        ("user", "u2"),
     }
 
 
@@ -209,7 +211,9 @@ def test_summary_counts_weigh_records() -> None:
 
 
 def test_what_the_engine_cannot_do_is_refused_by_name() -> None:
-    fields = {"function": "count", "by_field_name": "mlcategory", "partition_field_name": "host"}
-    setting = {"categorization_field_name": "message", "per_partition_categorization": {"enabled": True}}
-    with pytest.raises(Unsupported, match="per_partition_categorization is not supported"):
-        check_supported(job(fields, **setting))
+    config = job(detector("count", by_field_name="host"))
+    rule = CustomRule(scope=(RuleScope(field="host", filter_id="f"),))
+    ruled = config.detectors[0].model_copy(update={"custom_rules": (rule,)})
+    analysis = config.analysis_config.model_copy(update={"detectors": (ruled,)})
+    with pytest.raises(Unsupported, match=r"detector \[0\].*custom_rules with a scope need filters"):
+        check_supported(config.model_copy(update={"analysis_config": analysis}))

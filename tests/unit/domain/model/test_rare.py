@@ -39,7 +39,7 @@ def test_a_value_never_seen_is_rare_and_usual_ones_are_not() -> None:
     (record,) = result.records
     assert (record.by_field_value, record.actual, record.function_description) == ("stranger", [1.0], "rare")
     assert record.probability < 2e-4
-    assert record.record_score > 15
+    assert record.record_score >= 50
     assert [item.influencer_field_value for item in result.influencers] == ["stranger"]
     assert max((score for (hour, _), score in scores(results).items() if hour > 48), default=0) < 5
 
@@ -50,6 +50,37 @@ def test_where_new_values_keep_coming_they_are_nothing_rare() -> None:
     hosts = [name for k in range(n) for name in ("a", "b", f"new-{k}")]
     _, results = run(RARE, make_batch(seconds, texts={"host": hosts}))
     assert scores(results) == {}
+
+
+def stable(n_hours: int, extra: list[tuple[int, str]]) -> dict[tuple[int, str | None], float]:
+    """Scores by hour and value, of five values that are there nearly always, and others."""
+    rng = np.random.default_rng(7)
+    hours, hosts = np.nonzero(rng.random((n_hours, 5)) < 0.9)
+    rows = sorted([*zip(hours.tolist(), [f"host-{k}" for k in hosts], strict=True), *extra])
+    batch = make_batch([START + hour * HOUR for hour, _ in rows], texts={"host": [host for _, host in rows]})
+    return scores(run(RARE, batch)[1])
+
+
+def test_the_first_stranger_after_stable_weeks_is_what_an_operator_wants_to_see() -> None:
+    found = stable(24 * 28, [(24 * 21, "one"), (24 * 21, "two"), (24 * 27, "one")])
+    assert min(found[24 * 21, "one"], found[24 * 21, "two"]) >= 50
+    assert found[24 * 27, "one"] < 0.5 * found[24 * 21, "one"]
+    assert max((score for (hour, host), score in found.items() if str(host).startswith("host")), default=0.0) < 5
+
+
+@pytest.mark.parametrize("every", [3, 24])
+def test_strangers_that_come_all_the_time_are_no_news(every: int) -> None:
+    found = stable(24 * 28, [(k, f"new-{k}") for k in range(0, 24 * 28, every)])
+    assert max((score for (hour, _), score in found.items() if hour > 24 * 7), default=0.0) < 5
+
+
+def test_a_stranger_in_the_first_days_is_nothing_yet() -> None:
+    assert max(stable(24 * 4, [(20, "a"), (30, "b"), (60, "c"), (90, "d")]).values()) < 20
+
+
+def test_what_comes_once_a_week_is_soon_known() -> None:
+    found = stable(24 * 42, [(24 * (3 + 7 * k), "weekly") for k in range(6)])
+    assert max(score for (hour, host), score in found.items() if host == "weekly" and hour > 24 * 20) < 10
 
 
 def test_records_count_once_per_bucket() -> None:
@@ -75,8 +106,9 @@ def test_shares_take_all_values_as_rare_in() -> None:
     rarity.reserve(4, 1)
     scopes = np.zeros(4, np.int64)
     rarity.learn(np.arange(3), np.array([1, 1, 8]), scopes)
-    rarity.recent[:] = 0.0
-    probability, share = rarity.probabilities(np.array([0, 2, 3]), scopes)
+    rarity.scopes[:] = [[0.0], [10.0], [0.0], [0.0]]
+    probability, first, share = rarity.probabilities(np.array([0, 2, 3]), scopes)
+    assert first.tolist() == [1.0, 1.0, 1.0]  # it is young
     assert probability == pytest.approx([2.5 / 11, 10.5 / 11, 0.5 / 11])
     assert share.tolist() == [0.1, 0.8, 0.0]
 
@@ -117,6 +149,22 @@ def members(function: str, extra: list[tuple[int, str, str]]) -> list[tuple[int,
 def test_a_member_that_does_what_no_other_does_is_rare() -> None:
     found = members("rare", [(90, "user-7", "debugger"), (90, "user-7", "dumper")])
     assert [item[:3] for item in found if item[0] > 24] == [(90, "user-7", ["debugger", "dumper"])]
+
+
+def test_a_program_that_nobody_had_for_weeks_stands_out_in_a_population() -> None:
+    config = job(detector("rare", by_field_name="host", over_field_name="user"), span="1h")
+    n_hours = 24 * 21
+    _, results = run(
+        config, logins(n_hours + 48, [(n_hours, "user-7", "debugger"), (n_hours + 30, "user-7", "debugger")])
+    )
+    found = {
+        ((result.timestamp_ms // 1000 - START) // HOUR, record.over_field_value): record.record_score
+        for result in results
+        for record in result.records
+    }
+    assert found[n_hours, "user-7"] >= 50
+    assert found.get((n_hours + 30, "user-7"), 0.0) < 20
+    assert max((score for (hour, _), score in found.items() if 48 < hour != n_hours), default=0.0) < 20
 
 
 def test_what_many_members_do_is_not_rare_when_another_begins_with_it() -> None:

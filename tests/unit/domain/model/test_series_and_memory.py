@@ -104,13 +104,13 @@ def test_pruning_does_not_depend_on_the_cut() -> None:
 
 def test_the_status_turns_soft_before_it_turns_hard() -> None:
     memory = Memory(2 * BASE_BYTES)
-    assert memory.status == "ok"
+    assert memory.status() == "ok"
     assert memory.reserve(BASE_BYTES // 2)
-    assert memory.status == "soft_limit"
+    assert memory.status() == "soft_limit"
     assert not memory.reserve(BASE_BYTES)
-    assert memory.status == "hard_limit"
+    assert memory.status() == "hard_limit"
     memory.settle(BASE_BYTES)
-    assert memory.status == "ok"
+    assert memory.status() == "ok"
 
 
 def test_size_stats_count_values_of_each_kind() -> None:

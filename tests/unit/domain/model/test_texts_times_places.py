@@ -10,6 +10,8 @@ import pytest
 from domain.model import RecordResult
 from domain.model.accumulators import ACCUMULATORS, Measured, turned
 from domain.model.batch_view import parse_places
+from domain.model.functions import Feature
+from domain.model.times_model import BASE, DAY_SECONDS, TimesModel
 from marigraph.resources import record_resource
 from tests.checks.jobs import START, detector, job, make_batch, run, text_column
 
@@ -38,7 +40,7 @@ def test_information_content_is_the_deflated_length_of_the_distinct_texts() -> N
 
 
 def test_what_is_kept_of_texts_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("domain.model.accumulators.CONTENT_BYTES_MAX", 10)
+    monkeypatch.setattr("domain.model.kept_accumulators.CONTENT_BYTES_MAX", 10)
     accumulator = ACCUMULATORS["content"](1)
     accumulator.add(Measured(np.zeros(3, np.int64), content=(np.arange(3), ["12345678", "90123", "ab"])))
     assert accumulator.texts() == [["12345678", "ab"]]
@@ -164,3 +166,19 @@ def test_records_of_places_have_geo_results() -> None:
     assert resource["function_description"] == "lat_long"
     assert resource["geo_results"]["actual_point"] == "40.7,-74.0"
     assert resource["geo_results"]["typical_point"] == ",".join(map(repr, resource["typical"]))
+
+
+def test_histograms_brought_down_to_size_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for memories in (10.0, 0.01):
+        monkeypatch.setattr("domain.model.times_model.REBASED_AFTER", memories)
+        model = TimesModel(Feature("time_of_day"), DAY_SECONDS)
+        model.reserve(2)
+        for hour in range(24 * 12):
+            middle = START + hour * 3600 + 1800.0
+            model.learn(model.judge(slice(0, 2), np.array([middle, START + 36_000.0]), middle))
+        judged = model.judge(slice(0, 2), np.array([START + 9e6, START + 9e6]), START + 24 * 12 * 3600.0)
+        found.append((judged.own, judged.total, model.rows[BASE, 0]))
+    assert found[0][2] < found[1][2]
+    assert found[0][0] == pytest.approx(found[1][0], rel=1e-5)
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-5)
