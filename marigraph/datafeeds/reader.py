@@ -33,7 +33,10 @@ class Reader:
         return self._is_exhausted and not self._rest
 
     def take(self, limit: int) -> tuple[list[Record], int]:
-        """Return the next records, about ``limit`` at most, and the end of the stretch of time that they cover."""
+        """Return the next records, ``limit`` at most, and the end of the stretch of time that they cover.
+
+        There are more of them only if they are of one moment.
+        """
         field, unit = self._search.time_field, self._search.unit_ms
         records = self._rest
         while not self._is_exhausted and not (len(records) > limit and self._cut(records) > records[0][field]):
@@ -51,8 +54,10 @@ class Reader:
         if len(records) <= limit:
             self._rest, self.position_ms = [], self._end_ms
             return records, self._end_ms
-        cut = self._cut(records)
-        if cut <= records[0][field]:  # exhausted, and all of one moment
+        cut = align_down(records[limit][field], unit)
+        if cut <= records[0][field]:
+            cut = align_down(records[0][field], unit) + unit
+        if cut > records[-1][field]:  # exhausted, and all of one moment
             self._rest, self.position_ms = [], self._end_ms
             return records, self._end_ms
         self._rest = [record for record in records if record[field] >= cut]

@@ -73,23 +73,23 @@ def of(app, job_id="j"):
 
 @pytest.mark.parametrize("chunking", [{"mode": "auto"}, {"mode": "off"}, {"mode": "manual", "time_span": "90m"}])
 def test_a_look_back_equals_posting_the_same_records(app, table, chunking):
-    table.add(rows(4_000))
-    make_feed(app, chunking_config=chunking, scroll_size=100)
+    table.add(rows(2_000))
+    make_feed(app, chunking_config=chunking, scroll_size=50)
     assert work(start(app, end=END)) is None
-    assert len(events(app)) >= 3
+    assert len(events(app)) >= 2
     assert app.jobs.load("j").state == "closed"
-    assert of(app) == posted(app, rows(4_000))
+    assert of(app) == posted(app, rows(2_000))
     assert verify_job(app, "j").holds
 
 
 def test_searches_follow_each_other_without_gap_or_overlap(app, table):
-    table.add(rows(4_000))
-    make_feed(app, scroll_size=100)
+    table.add(rows(2_000))
+    make_feed(app, scroll_size=50)
     work(start(app, start=str(START_MS), end=END))
     found = events(app)
     assert (found[0].start_ms, found[-1].end_ms) == (START_MS, int(END))
     assert all(left.end_ms == right.start_ms for left, right in pairwise(found))
-    assert sum(each.record_count for each in found) == 4_000
+    assert sum(each.record_count for each in found) == 2_000
 
 
 def test_a_gap_without_documents_costs_one_search(app, table):
@@ -145,20 +145,20 @@ def crash_at(monkeypatch, run, moment, count):
 @pytest.mark.parametrize("moment", STEPS)
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_crash_between_any_two_writes_loses_and_doubles_nothing(app, table, monkeypatch, moment, count):
-    table.add(rows(4_000))
-    make_feed(app, scroll_size=100)
+    table.add(rows(2_000))
+    make_feed(app, scroll_size=50)
     run = start(app, end=END)
     with monkeypatch.context() as patch:
         crash_at(patch, run, moment, count)
         with pytest.raises(Crash):
             work(run)
     assert work(resume(app)) is None
-    assert of(app) == posted(app, rows(4_000))
+    assert of(app) == posted(app, rows(2_000))
 
 
 def test_what_came_between_the_crash_and_its_repair_is_neither_lost_nor_doubled(app, table, monkeypatch):
-    table.add(rows(4_000))
-    make_feed(app, scroll_size=100)
+    table.add(rows(2_000))
+    make_feed(app, scroll_size=50)
     run = start(app, end=END)
     with monkeypatch.context() as patch:
         crash_at(patch, run, "after the event", 2)
@@ -167,13 +167,13 @@ def test_what_came_between_the_crash_and_its_repair_is_neither_lost_nor_doubled(
     late = [(events(app)[-1].start_ms + 1, "a0", 3.0)]
     table.add(late)
     work(resume(app))
-    assert of(app) == posted(app, sorted([*rows(4_000), *late]))
+    assert of(app) == posted(app, sorted([*rows(2_000), *late]))
 
 
 def test_two_runs_of_one_datafeed_post_nothing_twice(app, table):
     """Both believe to be in charge; the store takes each range once."""
-    table.add(rows(4_000))
-    make_feed(app, scroll_size=100)
+    table.add(rows(2_000))
+    make_feed(app, scroll_size=50)
     runs = [start(app, end=END), resume(app)]
     for _ in range(100):
         for run in runs:
@@ -182,7 +182,7 @@ def test_two_runs_of_one_datafeed_post_nothing_twice(app, table):
             except (Conflict, AssertionError, EventStoreError):
                 continue
     assert work(resume(app)) is None
-    assert of(app) == posted(app, rows(4_000))
+    assert of(app) == posted(app, rows(2_000))
 
 
 def test_a_post_that_was_refused_is_done_at_the_next_step(app, table, monkeypatch):
@@ -361,18 +361,18 @@ def aggregated_feed(app, **more):
 
 
 def test_an_aggregated_source_sends_counts(app, table):
-    table.add(rows(4_000))
+    table.add(rows(2_000))
     aggregated_feed(app, chunking_config={"mode": "manual", "time_span": "30m"})
     assert work(start(app, start=str(START_MS), end=END)) is None
     found = events(app)
-    assert sum(each.document_count for each in found) == 4_000
-    assert n_records(app) == sum(each.record_count for each in found) == 3 * -(-4_000 * 7 // 600)
+    assert sum(each.document_count for each in found) == 2_000
+    assert n_records(app) == sum(each.record_count for each in found) == 3 * -(-2_000 * 7 // 600)
     assert all(each.end_ms % 600_000 == 0 for each in found)
-    assert 3_000 < sum(row[5] for row in facts(app)["buckets"]) <= 4_000
+    assert 1_000 < sum(row[5] for row in facts(app)["buckets"]) <= 2_000
 
 
 def test_a_crash_of_an_aggregated_one_changes_nothing(app, table, monkeypatch, sqlite_url):
-    table.add(rows(4_000))
+    table.add(rows(2_000))
     aggregated_feed(app, chunking_config={"mode": "manual", "time_span": "30m"})
     run = start(app, start=str(START_MS), end=END)
     with monkeypatch.context() as patch:
@@ -380,8 +380,8 @@ def test_a_crash_of_an_aggregated_one_changes_nothing(app, table, monkeypatch, s
         with pytest.raises(Crash):
             work(run)
     assert work(resume(app)) is None
-    assert sum(each.document_count for each in events(app)) == 4_000
-    assert n_records(app) == 3 * -(-4_000 * 7 // 600)
+    assert sum(each.document_count for each in events(app)) == 2_000
+    assert n_records(app) == 3 * -(-2_000 * 7 // 600)
 
 
 def test_a_server_takes_up_what_another_left(sqlite_url, sources, table):
@@ -389,16 +389,16 @@ def test_a_server_takes_up_what_another_left(sqlite_url, sources, table):
     from marigraph.settings import Settings
     from tests.acceptance.test_http_datafeeds import until
 
-    table.add(rows(4_000))
+    table.add(rows(2_000))
     with feeding(sqlite_url, sources) as app:
-        make_feed(app, scroll_size=100)
+        make_feed(app, scroll_size=50)
         run = start(app, end=END)
         run.step()
     server = bootstrap_server(Settings(sqlite_url, sources=sources))
     server.start()
     try:
         until(lambda: server.jobs.load("j").state == "closed")
-        assert of(server) == posted(server, rows(4_000))
+        assert of(server) == posted(server, rows(2_000))
     finally:
         server.close()
 
@@ -465,14 +465,14 @@ class TestFiles:
             yield app
 
     def test_files_are_read_as_if_they_had_been_posted(self, app, logs):
-        (logs / "b.json").write_text(lines(rows(4_000)[:2_500]))
-        (logs / "a.json").write_text(lines(rows(4_000)[2_500:]))
+        (logs / "b.json").write_text(lines(rows(2_000)[:1_200]))
+        (logs / "a.json").write_text(lines(rows(2_000)[1_200:]))
         make_feed(app, indices=["*.json"], scroll_size=50)
         assert work(start(app, end=END)) is None
-        assert of(app) == posted(app, rows(4_000))
+        assert of(app) == posted(app, rows(2_000))
 
     def test_a_crash_in_the_middle_of_files_changes_nothing(self, app, logs, monkeypatch):
-        (logs / "a.json").write_text(lines(rows(6_000)))
+        (logs / "a.json").write_text(lines(rows(3_000)))
         make_feed(app, indices=["*.json"], scroll_size=50)
         run = start(app, end=END)
         with monkeypatch.context() as patch:
@@ -480,7 +480,7 @@ class TestFiles:
             with pytest.raises(Crash):
                 work(run)
         assert work(resume(app)) is None
-        assert of(app) == posted(app, rows(6_000))
+        assert of(app) == posted(app, rows(3_000))
 
     def test_a_growing_file_is_followed(self, app, logs):
         records = rows(2_000)

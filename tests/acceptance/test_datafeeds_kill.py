@@ -87,11 +87,11 @@ def killed_commands(url, sources, table, n_kills, n_rows, seed):
 
 
 def test_a_killed_command_started_again_loses_and_doubles_nothing(sqlite_url, sources, table):
-    killed_commands(sqlite_url, sources, table, n_kills=2, n_rows=2_000, seed=1)
+    killed_commands(sqlite_url, sources, table, n_kills=1, n_rows=1_000, seed=1)
 
 
 def test_ctrl_c_stops_it_and_the_same_command_goes_on(sqlite_url, sources, table):
-    table.add(rows(2_000))
+    table.add(rows(1_000))
     with feeding(sqlite_url, sources) as app:
         make_feed(app, scroll_size=5)
     process = marigraph(sqlite_url, sources, "datafeed", "start", "d", "--end", END)
@@ -105,7 +105,7 @@ def test_ctrl_c_stops_it_and_the_same_command_goes_on(sqlite_url, sources, table
         is_left = app.jobs.load("j").state == "opened"
     if is_left:
         finish(marigraph(sqlite_url, sources, "datafeed", "start", "d", "--end", END))
-    check(sqlite_url, sources, rows(2_000))
+    check(sqlite_url, sources, rows(1_000))
 
 
 class Served:
@@ -161,7 +161,7 @@ def killed_servers(url, sources, table, n_kills, n_rows, seed):
 
 
 def test_a_killed_server_goes_on_by_itself(sqlite_url, sources, table):
-    killed_servers(sqlite_url, sources, table, n_kills=1, n_rows=2_000, seed=2)
+    killed_servers(sqlite_url, sources, table, n_kills=1, n_rows=1_000, seed=2)
 
 
 @pytest.mark.slow
