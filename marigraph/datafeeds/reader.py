@@ -57,7 +57,7 @@ class Reader:
         cut = align_down(records[limit][field], unit)
         if cut <= records[0][field]:
             cut = align_down(records[0][field], unit) + unit
-        if cut > records[-1][field]:  # exhausted, and all of one moment
+        if self._is_exhausted and cut > records[-1][field]:  # all of one moment
             self._rest, self.position_ms = [], self._end_ms
             return records, self._end_ms
         self._rest = [record for record in records if record[field] >= cut]
