@@ -309,6 +309,8 @@ class DetectorModel:
                 calibration.learn_usual(found.n_judged)
             return Findings(detector_index, index, found, _NONE, _NONE, accumulator, _NOTHING)
         exponents = calibration.calibrate(found.exponents)
+        if found.still_exponents is not None:  # their chances are of runs already: no calibration of single values
+            exponents = np.maximum(exponents, found.still_exponents)
         held = None if is_interim else self.held(lambda **_: (found.actual, found.typical), middle)
         if not is_interim:
             calibration.learn(found.exponents if held is None else found.exponents[~held], found.n_judged)

@@ -6,20 +6,19 @@ The parts are ``forecast.py`` (what is expected), ``seasons.py``, ``spread.py`` 
 """
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Self
 
 import numpy as np
 
 from domain.config.functions import Side
-from domain.model import forecast, novelty, spread
+from domain.model import families, forecast, novelty, spread, stillness
 from domain.model.arrays import Arrays, Bools, Floats, Ints, Selection, capacity_for, grown
 from domain.model.functions import Feature
 from domain.model.plot import Bounds, bounds_around
 from domain.model.probability import (
     COUNT_MIN,
     PROBABILITY_MIN,
-    SCREEN_Z,
     TAIL_DOF_MAX,
     count_tail,
     flat_limit,
@@ -38,7 +37,13 @@ N_ROWS: Final = PEAKS.stop
 """Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; forecast; spread;
 greatest surprisal so far and its time, greatest record broken and its time, which belong to ``detector_model.py``."""
 
-BYTES_PER_SERIES: Final = 8 * N_ROWS + 2 * 4 * (DAY.cells + WEEK.cells) + novelty.BYTES_PER_SERIES
+BYTES_PER_SERIES: Final = (
+    8 * N_ROWS
+    + 2 * 4 * (DAY.cells + WEEK.cells)
+    + novelty.BYTES_PER_SERIES
+    + families.BYTES_PER_SERIES
+    + stillness.BYTES_PER_SERIES
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,10 @@ class Judgement:
         The expected value, relative to the origin.
     news : novelty.News
         How far each series went beyond what it showed before.
+    still : stillness.Stand
+        Where values stand still.
+    of_families : ndarray of shape (families.N_ROWS, m) or None
+        Their state of the families, where it may have moved on since.
     """
 
     selection: Selection
@@ -75,6 +84,8 @@ class Judgement:
     day: Outlook
     week: Outlook
     news: novelty.News
+    still: stillness.Stand
+    of_families: Floats | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,10 @@ class Candidates:
         1 where a surprise stands out from those of late, else 0.
     impact : ndarray of shape (k,)
         How much of what is unusual shows over several buckets, -5 to 5.
+    of_families : ndarray of shape (k,) or None
+        Minus the logs of the probabilities before the series' own history corrected them.
+    still_exponents : ndarray of shape (k,) or None
+        Minus the logs of the probabilities that the series stands still so long; 0 where it does not.
     """
 
     slots: Ints
@@ -109,6 +124,8 @@ class Candidates:
     noise_exponents: Floats
     is_news: Floats
     impact: Floats
+    of_families: Floats | None = field(default=None, kw_only=True)
+    still_exponents: Floats | None = field(default=None, kw_only=True)
 
     def only(self, kept: Bools) -> Self:
         """Return those that are marked."""
@@ -152,6 +169,8 @@ class FeatureModel:
         self.day = Profile(DAY, bucket_span_seconds)
         self.week = Profile(WEEK, bucket_span_seconds)
         self.novelty = novelty.Novelty(bucket_span_seconds)
+        self.families = families.Families(bucket_span_seconds, is_count=feature.is_count)
+        self.stillness = stillness.Stillness()
         levels = forecast.time_constants(bucket_span_seconds)
         self._memories = np.concatenate([levels, [[spread.short_memory_seconds(bucket_span_seconds)]]])
         self.long_memory_buckets = float(levels[3, 0]) / bucket_span_seconds
@@ -163,6 +182,8 @@ class FeatureModel:
             self.day.reserve(n_slots)
             self.week.reserve(n_slots)
             self.novelty.reserve(n_slots)
+            self.families.reserve(n_slots)
+            self.stillness.reserve(n_slots)
 
     def judge(self, selection: Selection, x: Floats, time_seconds: float) -> Judgement:
         """Compare values with what their series lead to expect; nothing is changed.
@@ -193,7 +214,10 @@ class FeatureModel:
         z = residual / scale
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
         news = self.novelty.judge(selection, y, residual, z)
-        return Judgement(selection, time_seconds, rows, x, y, mixed, residual, scale, z, expected, day, week, news)
+        still = self.stillness.judge(selection, y)
+        return Judgement(
+            selection, time_seconds, rows, x, y, mixed, residual, scale, z, expected, day, week, news, still
+        )
 
     def bounds(self, slots: Ints, time_seconds: float) -> Bounds:
         """Return between which values series are expected; nothing is changed.
@@ -221,41 +245,106 @@ class FeatureModel:
             return _NO_CANDIDATES
         is_mature = judged.rows[COUNT] >= COUNT_MIN
         away, far = signed(judged.z, side), judged.news.far(side)
-        at = (((away > SCREEN_Z) | (far > novelty.SCREEN_Z)) & is_mature).nonzero()[0]
+        is_unusual = (away > self.families.screen(judged.selection)) | (far > novelty.SCREEN_Z)
+        beyond_modes = self.families.beyond_modes(judged.selection, judged.y)
+        if beyond_modes is not None:
+            is_unusual |= beyond_modes
+        still = None if grows_on else judged.still.exponents
+        if still is not None:
+            is_unusual |= still >= stillness.SEEN_FROM
+        at = (is_unusual & is_mature).nonzero()[0]
         n_judged = int(np.count_nonzero(is_mature))
         if at.size == 0:
             return Candidates(at, *_NOTHING[:3], n_judged, *_NOTHING[3:])
         selection = judged.selection
         slots = at + selection.start if isinstance(selection, slice) else selection[at]
-        probability = self._probabilities(judged, at, side)
+        of_families, probability = self._probabilities(judged, at, slots, side)
+        exponents, still_exponents = -np.log(probability), np.zeros(at.size)
+        if still is not None:
+            still_exponents += still[at] * (still[at] >= stillness.SEEN_FROM)
+            np.minimum(probability, np.exp(-still_exponents), out=probability)
         found = Candidates(
             slots=slots,
             probability=probability,
             actual=judged.x[at],
             typical=judged.mixed[at] + judged.rows[ORIGIN][at],
             n_judged=n_judged,
-            exponents=-np.log(probability),
+            exponents=exponents,
             surprise=np.zeros(at.size),
             noise_exponents=np.zeros(at.size),
             is_news=np.zeros(at.size),
             impact=novelty.impact(judged.news, at, side),
+            of_families=of_families,
+            still_exponents=still_exponents,
         )
         new = (far[at] > novelty.SCREEN_Z).nonzero()[0]
         if new.size:
             self._add_news(judged, found, new, at[new], side)
         return found
 
-    def _probabilities(self, judged: Judgement, at: Ints, side: Side) -> Floats:
-        """Return the probabilities of values at least as far from what was expected."""
-        rows, scale = judged.rows[:, at], judged.scale[at]
-        count, residuals = rows[COUNT], rows[SPREAD]
+    def _probabilities(self, judged: Judgement, at: Ints, slots: Ints, side: Side) -> tuple[Floats, Floats]:
+        """Return how unlikely values at least as far from what was expected are.
+
+        Returns
+        -------
+        exponents : ndarray of shape (k,)
+            Minus the logs of the probabilities by the families.
+        probability : ndarray of shape (k,)
+            As corrected by each series' own history.
+        """
+        rows, scale, z = judged.rows[:, at], judged.scale[at], judged.z[at]
+        setting = self._setting(rows, z, scale, judged.y[at], judged.mixed[at])
+        own = self.families.of(slots) if judged.of_families is None else judged.of_families[:, at]
+        probability = self.families.probability(own, setting, side)
+        exponents = -np.log(np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0))
+        probability = np.exp(-self.families.correct(own, exponents, z))
+        np.maximum(probability, _limit(rows[SPREAD], scale, rows[COUNT]), out=probability)
+        return exponents, np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
+
+    def _setting(self, rows: Floats, z: Floats, scale: Floats, y: Floats, mixed: Floats) -> families.Setting:
+        """Return what the families judge values by.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (N_ROWS, k)
+        z, scale, y, mixed : ndarray of shape (k,) or (n, k)
+        """
+        residuals, count, origin = rows[SPREAD], rows[COUNT], rows[ORIGIN]
+        square, absolute = residuals[spread.SQUARE], residuals[spread.ABSOLUTE]
         n_effective = np.minimum(count, self.long_memory_buckets)
-        dof = tail_dof(residuals[spread.SQUARE], residuals[spread.ABSOLUTE], scale, n_effective)
-        away = signed(judged.z, side)[at] / spread.leaning(residuals, judged.z[at])
-        probability = student_tail(away, dof, count, side)
-        np.maximum(probability, _limit(residuals, scale, count), out=probability)
-        self._hold_to_counts(probability, judged.x[at], judged.mixed[at] + rows[ORIGIN], scale, side)
-        return np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
+        lean, below, above = spread.leaning(residuals)
+        # A block has many scales; the last is as good as any here.
+        dof = tail_dof(square, absolute, scale if scale.ndim == 1 else scale[-1], n_effective)
+        return families.Setting(
+            z=z,
+            scale=scale,
+            y=y,
+            actual=y + origin,
+            typical=mixed + origin,
+            square=square * (1.0 + 2.0 / np.maximum(count, 1.0)),
+            lately=residuals[spread.SQUARE_SHORT],
+            absolute=absolute,
+            dof=dof,
+            below=below,
+            above=above,
+            lean=lean,
+            count=count,
+        )
+
+    def _learn_families(self, judged: Judgement, found: Candidates | None) -> None:
+        """Let the families learn, block by block."""
+        slots, exponents = _NO_CANDIDATES.slots, _NONE
+        if found is not None and found.of_families is not None:
+            slots, exponents = found.slots, found.of_families
+        selection, rows = judged.selection, judged.rows
+        values = (judged.z, judged.scale, judged.y)
+        full = self.families.wait(selection, rows[COUNT], values, slots, exponents)
+        if full.size:
+            own = full + selection.start if isinstance(selection, slice) else selection[full]
+            z, scale, y, exponents = self.families.waited(own)
+            setting = self._setting(rows[:, full], z, scale, y, y - z * scale)
+            ends = rows[SPREAD][:, full]
+            self.families.learn(own, setting, exponents, (ends[spread.LOW], ends[spread.HIGH]))
 
     def kept(self, judged: Judgement, slots: Ints) -> Judgement:
         """Return what some of the series were judged by, to be asked again when all is learnt.
@@ -272,7 +361,7 @@ class FeatureModel:
             for item in fields(judged)
             if isinstance(getattr(judged, item.name), np.ndarray)
         }
-        return replace(judged, **{**arrays, "selection": slots})
+        return replace(judged, **{**arrays, "selection": slots, "of_families": self.families.of(slots)})
 
     def reconsider(self, kept: Judgement, slots: Ints, x: Floats, widen: Floats, side: Side) -> Floats:
         """Return minus the logs of the probabilities that series would have had with other values.
@@ -291,8 +380,10 @@ class FeatureModel:
         rows, mixed, scale = kept.rows[:, at], kept.mixed[at], kept.scale[at]
         z = (x - rows[ORIGIN] - mixed) / (scale * widen)
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
-        other = replace(kept, rows=rows, x=x, mixed=mixed, scale=scale, z=z)
-        exponents: Floats = -np.log(self._probabilities(other, np.arange(at.size), side))
+        assert kept.of_families is not None
+        own = kept.of_families[:, at]
+        other = replace(kept, rows=rows, x=x, y=x - rows[ORIGIN], mixed=mixed, scale=scale, z=z, of_families=own)
+        exponents: Floats = -np.log(self._probabilities(other, np.arange(at.size), slots, side)[1])
         return exponents
 
     def _add_news(self, judged: Judgement, found: Candidates, new: Ints, at: Ints, side: Side) -> None:
@@ -305,7 +396,7 @@ class FeatureModel:
         """
         slots, count = found.slots[new], judged.rows[COUNT][at]
         found.surprise[new] = self.novelty.surprise(judged.news, at, slots, side, judged.time_seconds)
-        found.noise_exponents[new] = self._noise_exponents(judged, at, side)
+        found.noise_exponents[new] = self._noise_exponents(judged, at, side, found.exponents[new])
         found.is_news[new] = self.novelty.is_news(found.strength()[new], slots)
         chance = np.maximum(np.exp(-found.noise_exponents[new]), novelty.chance_of_record(found.surprise[new], count))
         is_shown = (found.strength() * found.is_news)[new] > 0.0
@@ -319,22 +410,40 @@ class FeatureModel:
             discrete = count_tail(actual, typical, variance, side)
             np.maximum(probability, discrete, out=probability, where=is_random_count(typical, variance))
 
-    def _noise_exponents(self, judged: Judgement, at: Ints, side: Side) -> Floats:
-        """Return minus the log of the chance that noise of the series' spread comes as far on any scale."""
-        far, scale = judged.news.far(side)[at], judged.scale[at]
+    def _noise_exponents(self, judged: Judgement, at: Ints, side: Side, exponents: Floats) -> Floats:
+        """Return minus the log of the chance that noise of the series' spread comes as far on any scale.
+
+        Parameters
+        ----------
+        at : ndarray of shape (l,)
+            Places among the values judged.
+        exponents : ndarray of shape (l,)
+            Minus the logs of the probabilities of their residuals.
+        """
+        noise_z, scale = judged.news.noise_z[:, at], judged.scale[at]
+        z = np.abs(noise_z) if side == "both" else signed(noise_z, side)
         count, origin = judged.rows[COUNT][at], judged.rows[ORIGIN][at]
-        chance = student_tail(far, np.full(at.size, TAIL_DOF_MAX), count, side)
-        np.maximum(chance, _limit(judged.rows[SPREAD][:, at], scale, count), out=chance)
+        limit = _limit(judged.rows[SPREAD][:, at], scale, count)
+        dof = np.full(at.size, TAIL_DOF_MAX)
+        several = np.maximum.reduce(z[1:], axis=0)
+        chances = np.stack([student_tail(far, dof, count, side) for far in (z[0], several)])
+        np.maximum(chances, limit, out=chances)
         if self.feature.is_count:
-            noise_z = judged.news.noise_z[:, at]
-            which = (np.abs(noise_z) if side == "both" else signed(noise_z, side)).argmax(axis=0)
-            n_buckets = novelty.BUCKETS_OF_SCALE[which]
-            mean = (judged.mixed[at] + origin) * n_buckets
-            actual = mean + noise_z[which, np.arange(at.size)] * scale * np.sqrt(n_buckets)
-            self._hold_to_counts(chance, np.maximum(actual, 0.0), mean, scale * np.sqrt(n_buckets), side)
+            which = 1 + z[1:].argmax(axis=0)
+            for place, scales in ((0, np.zeros(at.size, np.int64)), (1, which)):
+                n_buckets = novelty.BUCKETS_OF_SCALE[scales]
+                mean = (judged.mixed[at] + origin) * n_buckets
+                actual = mean + noise_z[scales, np.arange(at.size)] * scale * np.sqrt(n_buckets)
+                of_counts = np.maximum(actual, 0.0)
+                self._hold_to_counts(chances[place], of_counts, mean, scale * np.sqrt(n_buckets), side)
         # Neighbouring scales share little of their tails: the best of four.
-        exponents: Floats = -np.log(np.minimum(np.maximum(chance * novelty.N_SCALES, PROBABILITY_MIN), 1.0))
-        return exponents
+        single, smoothed = -np.log(np.minimum(np.maximum(chances * novelty.N_SCALES, PROBABILITY_MIN), 1.0))
+        selection = judged.selection
+        slots = at + selection.start if isinstance(selection, slice) else selection[at]
+        proven = self.novelty.proven(slots, count, judged.time_seconds)
+        single += proven * (np.minimum(exponents, single) - single)
+        larger: Floats = np.maximum(single, smoothed)
+        return larger
 
     def learn(self, judged: Judgement, found: Candidates | None = None) -> None:
         """Take the judged values, and what was found unusual of them if anybody asked, into the state."""
@@ -363,6 +472,8 @@ class FeatureModel:
         self.day.learn(judged.day, judged.selection, believed, weight)
         self.week.learn(judged.week, judged.selection, believed, weight)
         self.novelty.learn(judged.news, judged.x, judged.time_seconds, away=away, count=count)
+        self._learn_families(judged, found)
+        self.stillness.learn(judged.selection, judged.y, judged.still)
         if found is not None and found.slots.size:
             self.novelty.remember(found.strength(), found.slots)
         count += 1.0
@@ -388,6 +499,8 @@ class FeatureModel:
         self.day.forget(slots)
         self.week.forget(slots)
         self.novelty.forget(slots)
+        self.families.forget(slots)
+        self.stillness.forget(slots)
 
     def state(self, n_slots: int) -> Arrays:
         """Return copies of all arrays, trimmed to the slots in use."""
@@ -397,6 +510,8 @@ class FeatureModel:
             **self.day.state(n_slots),
             **self.week.state(n_slots),
             **self.novelty.state(n_slots),
+            **self.families.state(n_slots),
+            **self.stillness.state(n_slots),
         }
 
     def load(self, arrays: Arrays) -> None:
@@ -407,6 +522,8 @@ class FeatureModel:
         self.day.load(arrays)
         self.week.load(arrays)
         self.novelty.load(arrays)
+        self.families.load(arrays)
+        self.stillness.load(arrays)
 
 
 def _limit(residuals: Floats, scale: Floats, count: Floats) -> Floats:

@@ -68,6 +68,11 @@ ADMITTED_FROM, ADMITTED_ALL = 4.0, 4.5
 """Minus log10 of the noise probability from which a surprise counts, and from which it counts in full. Chosen,
 measured by benchmarks/nab.py: with records being rare too, noise scores above 50 once in 10^4 values, above 75 once in
 10^5."""
+PROVEN_SECONDS: Final = (14 * DAY, 21 * DAY)
+PROVEN_VALUES: Final = 1_500.0
+"""History that it takes until noise is what the series' own tails make it, and not normal: two to three weeks, in which
+each weekday came twice, and so many values. Chosen, measured by benchmarks/nab.py: what a younger series shows in its
+tails is mostly its first incidents."""
 SCORE_HALF: Final = 0.67
 """Surprise whose score is 50. Chosen: surprises worth a look, from about 2, come to 75."""
 
@@ -191,6 +196,14 @@ class Novelty:
         days *= days
         total *= -np.expm1(-days * days)
         return total
+
+    def proven(self, slots: Ints, count: Floats, time_seconds: float) -> Floats:
+        """Return how far heavy tails of series are proven by their history, 0 to 1, rather than by a few incidents."""
+        age = time_seconds - self.rows[BEGAN, slots]
+        first, last = PROVEN_SECONDS
+        share = np.minimum(np.maximum((age - first) / (last - first), 0.0), count * (1.0 / PROVEN_VALUES))
+        proven: Floats = np.minimum(share, 1.0)
+        return proven
 
     def is_news(self, strength: Floats, slots: Ints) -> Floats:
         """Return 1.0 where a surprise stands out from those of late, else 0.0."""

@@ -68,8 +68,8 @@ def scale_of(rows: Floats, count: Floats, level: Floats, is_count: bool) -> Floa
     return scale
 
 
-def leaning(rows: Floats, z: Floats) -> Floats:
-    """Return how many times farther than the spread residuals of the sign of ``z`` reach: 1 to 1.41.
+def leaning(rows: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return how residuals lean, and how many times farther than the spread they reach on either side.
 
     The mean squares of either sign differ where residuals are skewed (two-piece normal: Fechner, 1897). The shorter
     side is not taken as any shorter than the spread.
@@ -77,11 +77,17 @@ def leaning(rows: Floats, z: Floats) -> Floats:
     Parameters
     ----------
     rows : ndarray of shape (N_ROWS, m)
-    z : ndarray of shape (m,)
+
+    Returns
+    -------
+    lean : ndarray of shape (m,)
+        Mean square with the sign of the residual in parts of the mean square, -1 to 1.
+    below, above : ndarray of shape (m,)
+        1 to 1.41.
     """
-    lean = np.copysign(rows[SIGNED], rows[SIGNED] * z) / np.maximum(rows[SQUARE], SCALE_MIN * SCALE_MIN)
-    reach: Floats = np.sqrt(1.0 + np.minimum(np.maximum(lean, 0.0), 1.0))
-    return reach
+    lean = rows[SIGNED] / np.maximum(rows[SQUARE], SCALE_MIN * SCALE_MIN)
+    np.minimum(np.maximum(lean, -1.0, out=lean), 1.0, out=lean)
+    return lean, np.sqrt(1.0 + np.maximum(-lean, 0.0)), np.sqrt(1.0 + np.maximum(lean, 0.0))
 
 
 def belief(rows: Floats, z: Floats, count: Floats) -> tuple[Floats, Floats]:

@@ -128,9 +128,33 @@ def test_a_daily_season_is_learnt_and_its_missing_peak_found() -> None:
     assert all(score < 50 for bucket, score in late.items() if 5 * 96 < bucket < quiet.start)
 
 
-def test_a_single_outlier_hardly_moves_what_is_typical() -> None:
-    rng = np.random.default_rng(12)
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_flat_line_in_noise_is_found_within_hours(seed: int) -> None:
+    values = np.random.default_rng(seed).normal(100, 3, (1000, 5))
+    values[960:990] = values[960]
+    _, results = run(BY_HOST, grid(values))
+    best: dict[str | None, float] = {}
+    for time, record in scored(results):
+        if 960 <= (time - START) // SPAN < 984:
+            best[record.by_field_value] = max(best.get(record.by_field_value, 0.0), record.record_score)
+    assert len(best) == 5
+    assert min(best.values()) >= 50
+
+
+def test_a_series_that_is_often_flat_may_be() -> None:
+    rng = np.random.default_rng(4)
+    hours = np.arange(96 * 14) / 4 % 24
+    values = np.where(hours[:, None] < 8, 10.0, 20 + 3 * rng.normal(size=(hours.size, 10)))
+    _, results = run(BY_HOST, grid(values))
+    flat = [record for time, record in scored(results) if time >= START + 4 * 86_400 and (time - START) % 86_400 > 3600]
+    assert not [record for record in flat if record.actual == [10.0] and record.record_score >= 25]
+
+
+@pytest.mark.parametrize("seed", [12, 32, 52])
+def test_a_single_outlier_hardly_moves_what_is_typical(seed: int) -> None:
+    rng = np.random.default_rng(seed)
     values = rng.normal(100, 5, (96 * 14 + 2, 1))
+    values[-3] = 100  # so that the outlier takes the place of a value that moves nothing
     with_outlier = values.copy()
     with_outlier[-3] = 100 + 10 * 5
     plain, _ = run(BY_HOST, grid(values))
@@ -147,33 +171,7 @@ def test_a_lasting_shift_is_accepted_within_two_days() -> None:
     last = [record.record_score for time, record in scored(results) if time >= START + 16 * 86_400]
     first = [record.record_score for time, record in scored(results) if 0 <= time - START - 14 * 86_400 < 3600]
     assert max(first) > 75
-    assert max(last, default=0.0) < 50
-
-
-@pytest.mark.parametrize(
-    ("distribution", "seed"), [("normal", 16), ("gamma", 17), ("lognormal", 18), ("autocorrelated", 19)]
-)
-def test_probabilities_are_calibrated_whatever_the_noise(distribution: str, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    shape = (1000, 100)
-    values = {
-        "normal": rng.normal(0, 1, shape),
-        "gamma": rng.gamma(2, 1, shape),
-        "lognormal": rng.lognormal(0, 0.8, shape),
-        "autocorrelated": _autocorrelated(rng, shape),
-    }[distribution]
-    _, results = run(BY_HOST, grid(100 + 3 * values))
-    settled = START + 288 * SPAN
-    probabilities = np.array([record.probability for time, record in scored(results) if time >= settled])
-    for p in (1e-2, 1e-3):
-        assert p / 2.5 < np.count_nonzero(probabilities < p) / 71_200 < 2.5 * p
-
-
-def _autocorrelated(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:  # type: ignore[type-arg]
-    values = rng.normal(0, 1, shape)
-    for k in range(1, len(values)):
-        values[k] += 0.8 * values[k - 1]
-    return values
+    assert max(last, default=0.0) < 25
 
 
 def wave(seed: int) -> np.ndarray:  # type: ignore[type-arg]

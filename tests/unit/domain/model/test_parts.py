@@ -82,8 +82,10 @@ def test_residuals_reach_farther_on_the_side_they_lean_to() -> None:
     rows = np.zeros((spread.N_ROWS, 4))
     rows[spread.SQUARE] = 4.0
     rows[spread.SIGNED] = [3.0, 3.0, -4.0, 0.0]
-    reach = spread.leaning(rows, np.array([5.0, -5.0, -5.0, 5.0]))
-    assert reach.tolist() == [math.sqrt(1.75), 1.0, math.sqrt(2.0), 1.0]
+    lean, below, above = spread.leaning(rows)
+    assert lean.tolist() == [0.75, 0.75, -1.0, 0.0]
+    assert above.tolist() == [math.sqrt(1.75), math.sqrt(1.75), 1.0, 1.0]
+    assert below.tolist() == [1.0, 1.0, math.sqrt(2.0), 1.0]
 
 
 def test_values_that_stay_away_are_believed_in_the_end() -> None:
@@ -112,14 +114,25 @@ def test_student_tails_are_those_of_the_standardised_distribution(side: str, fac
     assert student_tail(np.array([3.0]), dof, np.array([100.0]), side)[0] == pytest.approx(expected)
 
 
-def test_count_tails_are_those_of_poisson_and_the_negative_binomial() -> None:
-    mean, actual = np.array([4.0, 4.0]), np.array([9.0, 0.0])
-    assert count_tail(actual, mean, mean, "high")[0] == pytest.approx(stats.poisson.sf(8, 4), rel=1e-4)
-    assert count_tail(actual, mean, mean, "low")[1] == pytest.approx(stats.poisson.cdf(0, 4), rel=1e-4)
-    variance = np.array([12.0, 12.0])
-    negative = stats.nbinom(2, 2 / 6)
-    assert count_tail(actual, mean, variance, "high")[0] == pytest.approx(negative.sf(8))
-    assert count_tail(actual, mean, variance, "low")[1] == pytest.approx(negative.cdf(0))
+def test_count_tails_are_the_middle_of_those_with_and_without_the_count_itself() -> None:
+    mean, actual = np.array([4.0, 4.0, 4.0]), np.array([9.0, 0.0, 1.0])
+    poisson, negative = stats.poisson(4), stats.nbinom(2, 2 / 6)
+    for variance, counts in ((mean, poisson), (np.full(3, 12.0), negative)):
+        high, low = count_tail(actual, mean, variance, "high"), count_tail(actual, mean, variance, "low")
+        assert high[0] == pytest.approx(math.sqrt(counts.sf(8) * counts.sf(9)), rel=1e-4)
+        assert low[1] == pytest.approx(counts.cdf(0) / 2, rel=1e-4)
+        assert low[2] == pytest.approx(math.sqrt(counts.cdf(1) * counts.cdf(0)), rel=1e-4)
+
+
+@pytest.mark.parametrize("mean", [1.0, 5.0, 30.0])
+def test_two_sided_probabilities_of_counts_are_the_share_of_what_is_as_improbable(mean: float) -> None:
+    counts = np.arange(200.0)
+    chances = stats.poisson(mean).pmf(counts)
+    probability = count_tail(counts, np.full(200, mean), np.full(200, mean), "both")
+    for threshold in (0.05, 1e-2, 1e-3, 1e-4):
+        nearest = min(abs(math.log(tail / threshold)) for tail in np.cumsum(np.sort(chances)) if tail > 0)
+        share = chances[probability < threshold].sum()
+        assert abs(math.log(share / threshold)) < max(nearest * 1.2, 0.5)
 
 
 def test_scores_rise_with_the_exponent() -> None:
