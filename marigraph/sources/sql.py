@@ -22,6 +22,7 @@ from sqlalchemy import (
     FromClause,
     MetaData,
     Table,
+    TextClause,
     and_,
     column,
     create_engine,
@@ -198,10 +199,9 @@ class SqlSource:
         if known is not None:
             return known
         if name in self._queries:
-            statement = text(self._queries[name])
-            with connection.begin_nested() if connection.in_transaction() else connection.begin():
-                keys = list(connection.execute(_no_rows(self._queries[name])).keys())
-            selectable: FromClause = statement.columns(*(column(key) for key in keys)).subquery("searched")
+            query = self._queries[name]
+            keys = list(connection.execute(_no_rows(query)).keys())
+            selectable: FromClause = _text(query).columns(*(column(key) for key in keys)).subquery("searched")
         else:
             schema = next((each for each in self._schemas if name.startswith(f"{each}.")), None)
             bare = name if schema is None else name.removeprefix(f"{schema}.")
@@ -250,8 +250,13 @@ class SqlSource:
             result.close()
 
 
+def _text(query: str) -> TextClause:
+    """Take a SELECT of the configuration as it is: a colon in it is no parameter."""
+    return text(query.replace(":", r"\:"))
+
+
 def _no_rows(query: str) -> Any:
-    return select(text("*")).select_from(text(f"({query}) AS searched")).where(text("1 = 0"))
+    return select(text("*")).select_from(_text(f"({query}) AS searched")).where(text("1 = 0"))
 
 
 def _column(relation: Relation, field: str) -> Column[Any]:

@@ -190,6 +190,25 @@ def test_views_and_named_selects_are_tables_too(database, opened):
     assert low == [each for each in plain() if 1 <= each["v"] <= 5]
 
 
+def test_a_named_select_is_taken_as_it_is(database, opened):
+    name, url = database
+    make_table(url)
+    cast = "v::float8" if name == "postgres" else "v"
+    query = f"SELECT \"time\", airline, {cast} AS v FROM air WHERE airline LIKE 'a%' AND airline <> ' :x 10%s'"
+    source, search = search_of(opened(url, queries={"odd": query}), indices=["odd"])
+    source.check(search)
+    assert scanned(source, search) == plain()
+    assert source.count(search, START_MS, END_MS) == len(RECORDS)
+
+
+def test_a_named_select_that_is_wrong_is_an_error_of_the_source(database, opened):
+    _, url = database
+    make_table(url)
+    source, search = search_of(opened(url, queries={"odd": "SELECT nothing FROM nowhere"}), indices=["odd"])
+    with pytest.raises(SourceError):
+        source.check(search)
+
+
 def test_an_empty_table_has_no_records_and_no_mistakes(database, opened):
     _, url = database
     make_table(url, records=[])
