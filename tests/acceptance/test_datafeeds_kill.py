@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -115,18 +116,21 @@ class Served:
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port = found.getsockname()[1]
-        self._arguments = (url, sources, "serve", "--port", str(self.port))
+        self._command = [sys.executable, "-m", "marigraph", "--db", url, "--sources", sources, "serve", "--quiet"]
+        self._command += ["--port", str(self.port)]
+        self._log = Path(sources).with_name("server.log")
         self.process = None
 
     def start(self):
-        self.process = marigraph(*self._arguments)
+        with self._log.open("ab") as log:  # a pipe that nobody reads would fill and stop the server
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         while True:
             try:
                 self("GET", "/readyz")
                 return
             except OSError:
-                assert self.process.poll() is None, self.process.communicate()[1].decode()
+                assert self.process.poll() is None, self._log.read_text()
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
 
