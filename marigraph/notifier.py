@@ -32,6 +32,7 @@ from domain.notify import (
 from eventstore import EventStore, EventStoreError, FencedOut, Lease, WrongExpectedVersion
 from marigraph.codec import build_codec, new_event, recorded, stream_of
 from marigraph.jobs import Jobs
+from marigraph.ownership import dead_holder
 from marigraph.results import results_version
 from marigraph.settings import Notifications
 from marigraph.strands import Strands
@@ -190,7 +191,9 @@ class Notifier:
         ]
 
     def _deliver(self, task: Task, first: list[Event], version: int, end_ms: int | None) -> None:
-        lease = self._store.acquire(PREFIX + task.job.job_id, self._owner, LEASE_SECONDS)
+        stream = PREFIX + task.job.job_id
+        dead = dead_holder(self._store, stream)
+        lease = self._store.acquire(stream, self._owner, LEASE_SECONDS, replaces=dead)
         if lease is None:
             return
         try:

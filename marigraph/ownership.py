@@ -44,6 +44,13 @@ class Owner:
         return _start_time(self.pid) != self.started
 
 
+def dead_holder(store: EventStore, stream: str) -> str | None:
+    """Return who holds a stream and is surely gone, None if there is nobody or he may be alive."""
+    previous = store.last_holder(stream)
+    owner = Owner.parse(previous.owner) if previous is not None else None
+    return previous.owner if previous is not None and owner is not None and owner.is_dead() else None
+
+
 @cache
 def _host() -> str:
     """Name what shares our process table: host name, boot, and pid namespace (containers have their own)."""
@@ -66,9 +73,7 @@ def take_lease(store: EventStore, stream: str, owner: str, seconds: float) -> tu
         That of the owner who never let go of it, if there is one.
     """
     previous = store.last_holder(stream)
-    holder = Owner.parse(previous.owner) if previous else None
-    dead = previous.owner if previous and holder and holder.is_dead() else None
-    return store.acquire(stream, owner, seconds, replaces=dead), previous
+    return store.acquire(stream, owner, seconds, replaces=dead_holder(store, stream)), previous
 
 
 _instances = count(1)

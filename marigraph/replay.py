@@ -23,6 +23,10 @@ STATE_SCHEMA = f"model/{FOLD_VERSION}"
 """Names the format of stored model states and the code that folds them; another one is rebuilt from the log."""
 
 
+BEFORE_ALL_MS = -(2**62)
+"""A time before that of any result: a snapshot without results keeps none."""
+
+
 class CannotReplay(Exception):
     """The log no longer holds what a replay needs."""
 
@@ -54,7 +58,9 @@ class ModelFold:
             return Outcome(deletes_all=True)
         if event.type == "snapshot_reverted":
             self.model = self.source.revert(self.model, event, self.created_version)
-            kept_to = event.latest_result_ms if event.delete_intervening_results else None
+            kept_to = None
+            if event.delete_intervening_results:
+                kept_to = BEFORE_ALL_MS if event.latest_result_ms is None else event.latest_result_ms
             return Outcome(replaces_model=True, deletes_after_ms=kept_to)
         if self.model is None:
             msg = f"{self.source.stream}: event {item.version} ({event.type}) comes before the job was created"

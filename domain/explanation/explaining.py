@@ -155,7 +155,9 @@ class _Case:
             assert isinstance(judge, FeatureModel)
             stages = value_stages(ValueView.of(judge, slot, x, self._middle))
             of_name = {stage.name: stage for stage in stages}
-            score = self._score(of_name["residual_probability"], of_name.get("novelty"), ORDINARY_SHARE)
+            score = self._score(
+                of_name["residual_probability"], of_name.get("novelty"), ORDINARY_SHARE, of_name.get("standing_still")
+            )
         return [Evidence(kind, self._terms(slot), record.actual, record.typical, stages)], score
 
     # -------------------------------------------------------------------------------------------------- rare values
@@ -277,11 +279,14 @@ class _Case:
     def _middle(self) -> float:
         return self.closing.middle
 
-    def _score(self, chance: Stage, novel: Stage | None = None, share: float = 1.0) -> list[Stage]:
+    def _score(
+        self, chance: Stage, novel: Stage | None = None, share: float = 1.0, still: Stage | None = None
+    ) -> list[Stage]:
         return score_stages(
             chance,
             novel,
             self.model.calibrations[self.feature_index],
+            still=still,
             share=share,
             score=self.record.initial_record_score,
         )

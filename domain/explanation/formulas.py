@@ -9,6 +9,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from domain.explanation import family_formulas as family
 from domain.model import hindsight, novelty, probability, rarity, spread
 from domain.model import normalizer as scores
 
@@ -51,32 +52,10 @@ def _dof(given: Inputs) -> float:
     return min(max(dof, probability.TAIL_DOF_MIN), probability.TAIL_DOF_MAX)
 
 
-def _towards(z: float, direction: float) -> float:
-    """Return a distance such that larger is more unusual; direction 1: high, -1: low, 0: either."""
-    return abs(z) if direction == 0.0 else z * direction
-
-
-def _t_tail(away: float, dof: float, values: float, direction: float) -> float:
-    """Return the tail of Student's t, scaled to a standard deviation of 1.
-
-    By the incomplete beta function (Abramowitz and Stegun, 1964, 26.7.1), which is another way than the model's.
-    """
-    from scipy.special import betainc  # late: takes a quarter of a second
-
-    t, freedom = away * math.sqrt(dof / (dof - 2.0)), min(dof, values)
-    tail = 0.5 * float(betainc(0.5 * freedom, 0.5, freedom / (freedom + t * t)))
-    if t < 0.0:
-        tail = 1.0 - tail
-    return 2.0 * tail if direction == 0.0 else tail
-
-
-def _student_t(given: Inputs) -> float:
-    away = _towards(given["distance"], given["direction"]) / given.get("lean", 1.0)
-    return _t_tail(away, given["dof"], given["values"], given["direction"])
-
-
 def _nearly_normal(given: Inputs) -> float:
-    return _t_tail(given["farthest"], probability.TAIL_DOF_MAX, given["values"], given["direction"])
+    dof = probability.TAIL_DOF_MAX
+    t = given["farthest"] * math.sqrt(dof / (dof - 2.0))
+    return family.t_tail(t, min(dof, given["values"]), given["direction"])
 
 
 def _flat_line(given: Inputs) -> float:
@@ -84,28 +63,10 @@ def _flat_line(given: Inputs) -> float:
     return float((given["values"] + 2.0) ** (-3.0 / max(floor_share, 0.01)))
 
 
-def _count_tail(actual: float, expected: float, variance: float, direction: float) -> float:
-    from scipy.special import betainc, gammainc, gammaincc  # late: see above
-
-    mean = max(expected, 1e-3)
-    failures = min(mean * mean / max(variance - mean, mean * mean * 1e-6), 1e6)
-    if failures >= 1e6:
-        high, low = float(gammainc(max(actual, 1e-12), mean)), float(gammaincc(actual + 1.0, mean))
-    else:
-        success = failures / (failures + mean)
-        high = float(betainc(max(actual, 1e-12), failures, 1.0 - success))
-        low = float(betainc(failures, actual + 1.0, success))
-    return high if direction > 0.0 else low if direction < 0.0 else min(2.0 * min(high, low), 1.0)
-
-
-def _count_distribution(given: Inputs) -> float:
-    return _count_tail(given["actual"], given["expected"], given["spread"] ** 2, given["direction"])
-
-
 def _count_over_buckets(given: Inputs) -> float:
     mean, scale = given["expected"] * given["buckets"], given["spread"] * math.sqrt(given["buckets"])
     actual = max(mean + given["distance"] * scale, 0.0)
-    return _count_tail(actual, mean, scale**2, given["direction"])
+    return family.count_tail(actual, mean, scale**2, given["direction"])
 
 
 # ------------------------------------------------------------------------------------------------------------ novelty
@@ -130,6 +91,15 @@ def _best_of_scales(given: Inputs) -> float:
     return min(max(given["noise_tail"] * novelty.N_SCALES, probability.PROBABILITY_MIN), 1.0)
 
 
+def _proven(given: Inputs) -> float:
+    """Of two chances the geometric mean, by how far the series' own tails are proven."""
+    noise = -math.log(given["noise"])
+    first, last = novelty.PROVEN_SECONDS
+    share = max((given["age_seconds"] - first) / (last - first), 0.0)
+    share = min(share, given["values"] / novelty.PROVEN_VALUES, 1.0)
+    return math.exp(-noise - share * (min(-math.log(given["own"]), noise) - noise))
+
+
 def _record_chance(given: Inputs) -> float:
     return min(novelty.N_INDEPENDENT / (given["values"] + 1.0), 1.0) * math.exp(-0.5 * given["surprise"])
 
@@ -152,7 +122,7 @@ def _novelty_probability(given: Inputs) -> float:
 def _multi_bucket_impact(given: Inputs) -> float:
     exponents = []
     for name in ("z_1", "z_7", "z_31", "z_127"):
-        z = max(_towards(given[name], given["direction"]), 0.0)
+        z = max(family.towards(given[name], given["direction"]), 0.0)
         exponents.append(0.5 * z * z + math.log1p(math.sqrt(0.5 * math.pi) * z))
     single, several = exponents[0], max(exponents[1:])
     ratio = max(single, several) / max(min(single, several), 1e-3)
@@ -292,15 +262,24 @@ FORMULAS: Final[dict[str, Formula]] = {
     "in_spreads": _in_spreads,
     "lean": _lean,
     "dof": _dof,
-    "student_t": _student_t,
+    "student_t": family.student_t,
+    "heavy_t": family.heavy_t,
+    "log_normal": family.log_normal,
+    "gamma": family.gamma,
+    "negative_binomial": family.negative_binomial,
+    "two_modes": family.two_modes,
+    "rate": family.rate,
+    "mean_beyond": family.mean_beyond,
+    "corrected": family.corrected,
+    "standing_still": family.standing_still,
     "nearly_normal": _nearly_normal,
     "flat_line": _flat_line,
-    "count_distribution": _count_distribution,
     "count_over_buckets": _count_over_buckets,
     "record_tail": _record_tail,
     "youth": _youth,
     "first_day": _first_day,
     "best_of_scales": _best_of_scales,
+    "proven": _proven,
     "record_chance": _record_chance,
     "admitted": _admitted,
     "is_news": _is_news,

@@ -9,10 +9,12 @@ import numpy as np
 
 from domain.config.functions import Side
 from domain.explanation.parts import Part, Stage, made, of, one
+from domain.explanation.tails import flat_part
+from domain.explanation.worked import worked
 from domain.model import novelty, spread
 from domain.model.feature_model import ORIGIN
 from domain.model.novelty import BEGAN, HIGH, JUMP, LEVEL, LOW, MEAN, RECENT, RESIDUAL, VALUE
-from domain.model.probability import TAIL_DOF_MAX, count_tail, flat_limit, is_random_count, signed, student_tail
+from domain.model.probability import TAIL_DOF_MAX, count_tail, is_random_count, signed, student_tail
 
 if TYPE_CHECKING:
     from domain.explanation.values import ValueView
@@ -22,9 +24,9 @@ SPANS = (1, 7, 31, 127)
 """Buckets over which each scale is smoothed."""
 
 
-def novelty_stages(view: ValueView, expected: Stage, wide: Stage) -> list[Stage]:
+def novelty_stages(view: ValueView, residual_probability: Stage, expected: Stage, wide: Stage) -> list[Stage]:
     """Return the stages from the records that a value broke to the chance of it."""
-    noise = _noise_stages(view, expected, wide)
+    noise = _noise_stages(view, residual_probability, expected, wide)
     noise_chance = noise[-1]
     surprise = _surprise_stages(view)
     strength = float(view.found.strength()[0])
@@ -74,20 +76,38 @@ def novelty_stages(view: ValueView, expected: Stage, wide: Stage) -> list[Stage]
     return [*noise, *surprise, record_chance, admitted, news, outcome]
 
 
-def _noise_stages(view: ValueView, expected: Stage, wide: Stage) -> list[Stage]:
-    """Return the chance that noise of the series' own spread comes this far on any of the scales."""
+def _noise_stages(view: ValueView, residual_probability: Stage, expected: Stage, wide: Stage) -> list[Stage]:
+    """Return the chance that noise comes this far on any of the scales; the last stage is that chance."""
+    single, smoothed = _lane(view, "single", (0,), expected, wide), _lane(view, "smoothed", (1, 2, 3), expected, wide)
+    own = worked(
+        "single_noise",
+        "the same, as far as the series' own tails have proved themselves",
+        "proven",
+        noise=single[-1],
+        own=residual_probability,
+        values=float(view.count[0]),
+        age_seconds=view.judged.time_seconds - float(view.model.novelty.rows[BEGAN, view.judged.selection][0]),
+    )
+    value = math.exp(-float(view.found.noise_exponents[0]))
+    chance = Stage("noise_chance", "smallest", value, [of(own), of(smoothed[-1])], "chance that noise comes this far")
+    return [*single, own, *smoothed, chance]
+
+
+def _lane(view: ValueView, name: str, scales: tuple[int, ...], expected: Stage, wide: Stage) -> list[Stage]:
+    """Return the chance of noise as far out on the farthest of some scales."""
     judged, side, count = view.judged, view.model.side, float(view.count[0])
     z = judged.news.noise_z[:, 0]
     away = np.abs(z) if side == "both" else signed(z, side)
-    scales = [
-        Part(f"over_{n}", float(each), "this bucket" if n == 1 else f"smoothed over {n} buckets")
-        for n, each in zip(SPANS, away, strict=True)
-    ]
-    farthest = Stage("farthest", "largest", float(away.max()), scales, "distance in spreads of noise")
-    tail = student_tail(away[[away.argmax()]], np.array([TAIL_DOF_MAX]), view.count, side)
-    square = float(view.spread_rows[spread.SQUARE, 0])
-    limit = flat_limit(view.count, 1.0 - np.minimum(square / (judged.scale * judged.scale), 1.0))
+    which = max(scales, key=lambda scale: float(away[scale]))
     parts = [
+        Part(f"over_{n}", float(away[scale]), "this bucket" if n == 1 else f"smoothed over {n} buckets")
+        for scale, n in enumerate(SPANS)
+        if scale in scales
+    ]
+    farthest = Stage(f"{name}_farthest", "largest", float(away[which]), parts, "distance in spreads of noise")
+    tail = student_tail(away[[which]], np.array([TAIL_DOF_MAX]), view.count, side)
+    square = float(view.spread_rows[spread.SQUARE, 0])
+    chances = [
         made(
             "nearly_normal",
             tail[0],
@@ -97,27 +117,13 @@ def _noise_stages(view: ValueView, expected: Stage, wide: Stage) -> list[Stage]:
             values=count,
             direction=view.direction,
         ),
-        made(
-            "flat_line",
-            limit[0],
-            "a first change of a flat series can have no less",
-            "flat_line",
-            values=count,
-            mean_square=square,
-            spread=wide,
-        ),
+        flat_part(view, square, count, wide),
     ]
     if view.model.feature.is_count:
-        parts += _count_parts(view, expected, wide, int(away.argmax()))
-    largest = Stage("noise_tail", "largest", max(part.value for part in parts), parts, "chance of that by noise")
-    chance = one(
-        "noise_chance",
-        math.exp(-float(view.found.noise_exponents[0])),
-        "the same, as the best of four scales",
-        "best_of_scales",
-        noise_tail=largest,
-    )
-    return [farthest, largest, chance]
+        chances += _count_parts(view, expected, wide, which)
+    largest = Stage(f"{name}_tail", "largest", max(part.value for part in chances), chances, "chance of that by noise")
+    best = worked(f"{name}_best", "the same, as the best of four scales", "best_of_scales", noise_tail=largest)
+    return [farthest, largest, best]
 
 
 def _count_parts(view: ValueView, expected: Stage, wide: Stage, which: int) -> list[Part]:
@@ -130,7 +136,7 @@ def _count_parts(view: ValueView, expected: Stage, wide: Stage, which: int) -> l
     part = made(
         "count_distribution",
         tail[0],
-        f"chance of such a count in {n} buckets",
+        f"chance of such a count in {n} buckets" if n > 1 else "chance of such a count",
         "count_over_buckets",
         expected=expected,
         spread=wide,

@@ -13,6 +13,7 @@ def score_stages(
     novel: Stage | None,
     calibration: Calibration,
     *,
+    still: Stage | None = None,
     share: float,
     score: float,
 ) -> list[Stage]:
@@ -26,6 +27,8 @@ def score_stages(
         How new it is, for what bypasses the history.
     calibration : Calibration
         As it was before the bucket.
+    still : Stage or None
+        The chance that the series stands still so long, which needs no calibration.
     share : float
         Highest score by the probability, in parts of 100.
     score : float
@@ -61,6 +64,15 @@ def score_stages(
         threshold=counted,
         mean_excess=heavier,
     )
+    stages = [exponent, counted, heavier, shrunk]
+    if still is not None:
+        alone = one(
+            "still_exponent", -np.log(still.value), "minus the log of the chance of the run", "exponent", of=still
+        )
+        calibrated = np.maximum(calibrated, alone.value)
+        meaning = "the greater of both"
+        shrunk = Stage("unusual_exponent", "largest", float(calibrated[0]), [of(shrunk), of(alone)], meaning)
+        stages += [alone, shrunk]
     deserved = one(
         "severity", severity(calibrated)[0], "score that the exponent deserves", "severity", calibrated_exponent=shrunk
     )
@@ -71,7 +83,7 @@ def score_stages(
         [of(deserved), Part("share", share, "highest share for what its series showed before")],
         "score for being improbable",
     )
-    stages = [exponent, counted, heavier, shrunk, deserved, ordinary]
+    stages += [deserved, ordinary]
     outcomes = [of(ordinary)]
     if novel is not None:
         new = one(

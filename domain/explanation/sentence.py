@@ -76,6 +76,7 @@ def _value_clauses(explanation: Explanation, evidence: Evidence) -> list[str]:
         f"{what}, {usual}",
         words.chance(explanation.probability),
         words.ratio(actual, typical),
+        _stillness(evidence),
         _news(explanation),
         _over_buckets(explanation),
     ]
@@ -146,6 +147,12 @@ def _unbroken_seconds(part: Part) -> float:
     if distance == 0.0:
         return math.inf
     return RECORD_MEMORY_SECONDS * math.log(abs(part.inputs["now"] - part.inputs["mean"]) / distance)
+
+
+def _stillness(evidence: Evidence) -> str:
+    """Say that a series stands still, if that is what makes it unusual."""
+    still, chance = evidence.stage("standing_still"), evidence.stage("probability")
+    return "it stands still" if still is not None and chance is not None and still.value <= chance.value else ""
 
 
 def _over_buckets(explanation: Explanation) -> str:

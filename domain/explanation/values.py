@@ -11,20 +11,18 @@ import numpy as np
 
 from domain.explanation.novelty_parts import novelty_stages
 from domain.explanation.parts import Part, Stage, made, of, one
-from domain.model import forecast, spread
+from domain.explanation.tails import still_stages, tail_stages
+from domain.model import expectation, forecast, spread
 from domain.model.arrays import Floats
-from domain.model.feature_model import COUNT, FORECAST, ORIGIN, SPREAD, Candidates, FeatureModel, Judgement
+from domain.model.feature_model import COUNT, EXPECTATION, ORIGIN, SPREAD, Candidates, FeatureModel, Judgement
 from domain.model.functions import Feature
-from domain.model.probability import (
-    PROBABILITY_MIN,
-    count_tail,
-    flat_limit,
-    is_random_count,
-    signed,
-    student_tail,
-    tail_dof,
-)
 
+MEANINGS: Final = {
+    "day": "this hour of the day",
+    "week": "this hour of the week",
+    "workday": "this hour of a working day or a day off",
+    "period": "this point of the period that was found",
+}
 DIRECTIONS: Final = {"high": 1.0, "both": 0.0, "low": -1.0}
 """How the side of a detector is given to formulas."""
 
@@ -77,49 +75,53 @@ def value_stages(view: ValueView) -> list[Stage]:
     )
     wide = _spread_stage(view)
     distance = one("distance", judged.z[0], "the residual in spreads", "in_spreads", residual=residual, spread=wide)
-    tail = _tail_stages(view, actual, expected, wide, distance)
+    tail = tail_stages(view, actual, expected, wide, distance)
     residual_probability = tail[-1]
-    novel = novelty_stages(view, expected, wide) if view.found.surprise[0] > 0.0 else []
-    outcomes = [of(residual_probability)] + [of(stage) for stage in novel if stage.name == "novelty_probability"]
+    novel = novelty_stages(view, residual_probability, expected, wide) if view.found.surprise[0] > 0.0 else []
+    still = still_stages(view)
+    outcomes = [of(residual_probability), *map(of, still)] + [
+        of(stage) for stage in novel if stage.name == "novelty_probability"
+    ]
     probability = Stage(
         "probability", "smallest", float(view.found.probability[0]), outcomes, "chance of a value this unusual"
     )
-    return [forecasts, expected, residual, wide, distance, *tail, *novel, _impact_stage(view), probability]
+    return [forecasts, expected, residual, wide, distance, *tail, *still, *novel, _impact_stage(view), probability]
 
 
 def expected_stages(judged: Judgement, place: int = 0) -> tuple[Stage, Stage]:
     """Return what is expected, twice: by the forecasts that were weighed, and by what those are made of."""
-    rows, scale = judged.rows[:, place : place + 1], judged.scale[place : place + 1]
-    origin, levels = float(rows[ORIGIN, 0]), rows[FORECAST][: forecast.N_PREDICTORS, 0]
-    weights = forecast.weigh(rows[FORECAST], scale)[:, 0]
-    weights /= weights.sum()
-    errors = rows[FORECAST][forecast.ERRORS, 0]
+    found, own = judged.expectation, judged.rows[EXPECTATION]
+    origin = float(judged.rows[ORIGIN, place])
+    start = origin + float(found.outlook.level[place] - own[forecast.SLOW, place])
+    weights, errors = found.weights[:, place], own[forecast.ERRORS, place]
+    has_period = found.outlook.cycles is not None and place in found.outlook.cycles.at
     forecasts = [
         Part(
             name,
-            float(judged.expected[index, place]) + origin,
+            float(found.expected[index, place]) + start,
             f"counts for {100 * weights[index]:.0f} %; off by {errors[index]:.4g} of late",
             inputs={"weight": float(weights[index]), "mean_error": float(errors[index])},
         )
         for index, name in enumerate(forecast.NAMES)
+        if index != forecast.PERIOD_SLOW or has_period
     ]
     value = float(judged.mixed[place]) + origin
-    unbound = float(np.dot(weights, judged.expected[:, place])) + origin
+    unbound = float(np.dot(weights, found.expected[:, place])) + start
     forecast_stage = Stage("forecasts", "mixture", unbound, forecasts, "mean of the forecasts, each by its weight")
-    slow = float(levels[forecast.SLOW])
-    parts = [Part("level", origin + slow, "mean of the last days")]
-    seasons = {"day": float(judged.day.value[place]), "week": float(judged.week.value[place])}
-    meanings = {"day": "this hour of the day", "week": "this hour of the week"}
-    for season, profile in seasons.items():
-        share = sum(weight for weight, name in zip(weights, forecast.SEASONS, strict=True) if name == season)
-        parts.append(Part(season, float(share) * (profile - slow), meanings[season]))
-    recent = sum(
-        float(weight) * (float(level) - (slow if name is None else 0.0))
-        for weight, level, name in zip(weights, levels, forecast.SEASONS, strict=True)
-    )
-    parts.insert(1, Part("trend", recent, "how far the last hours lie from it"))
-    if abs(value - unbound) > 1e-9 * abs(unbound):
-        parts.append(Part("bound", value - unbound, "never below 0"))
+    terms = expectation.terms(own, found, place)
+    parts = [
+        Part("level", origin + terms.level, "mean of the last days"),
+        Part("trend", terms.trend, "how far the last hours lie from it, and where they lead"),
+    ]
+    parts += [
+        Part(name, added, MEANINGS[name], inputs={"share": terms.shares[name]})
+        for name, added in terms.seasons.items()
+        if name != expectation.PERIOD_NAME or has_period
+    ]
+    if terms.shift:
+        parts.append(Part("shift", terms.shift, "a change of level, on trial until it has lasted"))
+    if abs(terms.bound) > 1e-9 * abs(unbound):
+        parts.append(Part("bound", terms.bound, "never below 0"))
     return forecast_stage, Stage("expected", "sum", value, parts, "what the series led to expect")
 
 
@@ -127,7 +129,7 @@ def _spread_stage(view: ValueView) -> Stage:
     rows, count = view.spread_rows[:, 0], float(view.count[0])
     scale = float(view.judged.scale[0])
     origin = float(view.judged.rows[ORIGIN, 0])
-    level = origin + float(view.judged.rows[FORECAST][forecast.SLOW, 0])
+    level = origin + float(view.judged.expectation.outlook.level[0])
     high, low = float(rows[spread.HIGH]), float(rows[spread.LOW])
     youth = 1.0 + 2.0 / max(count, 1.0)
     days, hours = float(rows[spread.SQUARE]), float(rows[spread.SQUARE_SHORT])
@@ -170,84 +172,6 @@ def _smallest(feature: Feature) -> Part:
     if feature.is_count:
         return Part("count_floor", spread.COUNT_SCALE_MIN, "half an event")
     return Part("smallest", spread.SCALE_MIN, "smallest spread of all")
-
-
-def _tail_stages(view: ValueView, actual: Part, expected: Stage, wide: Stage, distance: Stage) -> list[Stage]:
-    """Return the stages from the distance to the probability of one at least as large."""
-    rows, judged, side = view.spread_rows, view.judged, view.model.side
-    square, scale, count = float(rows[spread.SQUARE, 0]), judged.scale, float(view.count[0])
-    reach = spread.leaning(rows, judged.z)
-    lean = one(
-        "lean",
-        reach[0],
-        "how much farther residuals of this sign reach",
-        "lean",
-        signed_square=rows[spread.SIGNED, 0],
-        mean_square=square,
-        distance=distance,
-    )
-    n_effective = np.minimum(view.count, view.model.long_memory_buckets)
-    freedom = tail_dof(rows[spread.SQUARE], rows[spread.ABSOLUTE], scale, n_effective)
-    dof = one(
-        "degrees_of_freedom",
-        freedom[0],
-        "the fewer, the heavier the tails",
-        "dof",
-        mean_absolute=rows[spread.ABSOLUTE, 0],
-        mean_square=square,
-        values=n_effective[0],
-        spread=wide,
-    )
-    student = student_tail(signed(judged.z, side) / reach, freedom, view.count, side)
-    family = made(
-        "student_t",
-        student[0],
-        "Student's t",
-        "student_t",
-        weight=1.0,
-        distance=distance,
-        lean=lean,
-        dof=dof,
-        values=count,
-        direction=view.direction,
-    )
-    families = Stage("families", "mixture", float(student[0]), [family], "chance of a residual this far out")
-    least = [of(families), *limits(view, square, count, wide)]
-    typical = judged.mixed + judged.rows[ORIGIN]
-    if view.model.feature.is_count and is_random_count(typical, scale * scale)[0]:
-        tail = count_tail(judged.x, typical, scale * scale, side)
-        least.append(
-            made(
-                "count_distribution",
-                tail[0],
-                "chance of such a count, negative binomial",
-                "count_distribution",
-                actual=actual.value,
-                expected=expected,
-                spread=wide,
-                direction=view.direction,
-            )
-        )
-    least.append(Part("smallest", PROBABILITY_MIN, "smallest probability of all"))
-    value = float(np.exp(-view.found.exponents[0]))
-    meaning = "chance by the distance alone, the least unusual stands"
-    return [lean, dof, families, Stage("residual_probability", "largest", value, least, meaning)]
-
-
-def limits(view: ValueView, square: float, count: float, wide: Stage) -> list[Part]:
-    """Return below which probability nothing is known of a series that hardly varied."""
-    scale = view.judged.scale
-    limit = flat_limit(view.count, 1.0 - np.minimum(square / (scale * scale), 1.0))
-    part = made(
-        "flat_line",
-        limit[0],
-        "a first change of a flat series can have no less",
-        "flat_line",
-        values=count,
-        mean_square=square,
-        spread=wide,
-    )
-    return [part]
 
 
 def _impact_stage(view: ValueView) -> Stage:

@@ -188,9 +188,9 @@ class Families:
 
     def probability(self, rows: Floats, setting: Setting, side: Side) -> Floats:
         """Return the probabilities of values at least as unusual, by all families of the series' rows."""
-        weights = np.exp(self._log_weights(rows))
+        weights = self.weights(rows)
         total, found = np.zeros(setting.z.size), np.zeros(setting.z.size)
-        for weight, tail in zip(weights, self._tails(rows, weights, setting, side), strict=True):
+        for weight, tail in zip(weights, self.tails(rows, weights, setting, side), strict=True):
             if tail is not None:
                 total += weight
                 found += weight * tail
@@ -201,7 +201,16 @@ class Families:
             np.copyto(found, found + trust * (of_modes - found), where=trust > WEIGHT_SEEN)
         return found
 
-    def _log_weights(self, rows: Floats) -> Floats:
+    def weights(self, rows: Floats) -> Floats:
+        """Return the weights of the families that have a say, the largest as 1; 0 for the others.
+
+        Which have one is each series' own affair: other series have no say in its probability.
+        """
+        weights: Floats = np.exp(self.log_weights(rows))
+        weights *= weights > WEIGHT_SEEN
+        return weights
+
+    def log_weights(self, rows: Floats) -> Floats:
         """Return the logs of the weights; of those that have no say, one that leaves them none."""
         logs = rows[:N_FAMILIES].copy()
         is_young = rows[N_BLOCKS] == 0.0
@@ -211,7 +220,7 @@ class Families:
             np.copyto(logs[COUNTS], 2.0 * WEIGHT_MIN, where=is_young | (rows[BROKEN] > 0.0))
         return logs
 
-    def _tails(self, rows: Floats, weights: Floats, setting: Setting, side: Side) -> list[Floats | None]:
+    def tails(self, rows: Floats, weights: Floats, setting: Setting, side: Side) -> list[Floats | None]:
         """Return what each family that has a say makes of values."""
         is_seen = (np.maximum.reduce(weights, axis=1) > WEIGHT_SEEN).tolist()
         tails: list[Floats | None] = [None] * N_FAMILIES
@@ -227,7 +236,7 @@ class Families:
             levels = setting.levels()
             ratios = np.maximum(setting.ratios(levels), 0.0)
             moments = rows[MOMENTS].reshape(skewed.N_MOMENTS, 2, -1)
-            upward = None if side == "both" else np.copysign(sign, levels)
+            upward = None if side == "both" else sign * np.copysign(1.0, levels)
             tails[SKEWED] = [
                 *skewed.log_normal_tail(moments, ratios, upward),
                 *skewed.gamma_tail(moments, ratios, upward),
@@ -358,7 +367,7 @@ class Families:
 
     def _weigh(self, rows: Floats, logs: Floats) -> Floats:
         """Move the weights on; return the logs of the densities under all families as they were weighted before."""
-        weights = np.exp(self._log_weights(rows))
+        weights = np.exp(self.log_weights(rows))
         total = weights[0].copy()
         for weight in weights[1:]:
             total += weight

@@ -2,7 +2,7 @@
 
 Judging and learning are apart: ``judge`` reads only, so that results of a bucket in progress leave no trace, and
 ``learn`` takes what ``judge`` found out. Everything is per series; no other series has a say in a probability.
-The parts are ``forecast.py`` (what is expected), ``seasons.py``, ``spread.py`` and ``probability.py``.
+The parts are ``expectation.py`` (what is expected), ``spread.py``, ``probability.py`` and ``novelty.py``.
 """
 
 import math
@@ -12,8 +12,9 @@ from typing import Any, Final, Self
 import numpy as np
 
 from domain.config.functions import Side
-from domain.model import families, forecast, novelty, spread, stillness
+from domain.model import expectation, families, forecast, novelty, spread, stillness
 from domain.model.arrays import Arrays, Bools, Floats, Ints, Selection, capacity_for, grown
+from domain.model.expectation import Expectation, Expectations
 from domain.model.functions import Feature
 from domain.model.plot import Bounds, bounds_around
 from domain.model.probability import (
@@ -27,19 +28,20 @@ from domain.model.probability import (
     student_tail,
     tail_dof,
 )
-from domain.model.seasons import DAY, WEEK, Outlook, Profile
 
 COUNT, TIME, ORIGIN = range(3)
-FORECAST: Final = slice(3, 3 + forecast.N_ROWS)
-SPREAD: Final = slice(FORECAST.stop, FORECAST.stop + spread.N_ROWS)
+EXPECTATION: Final = slice(3, 3 + expectation.N_ROWS)
+SPREAD: Final = slice(EXPECTATION.stop, EXPECTATION.stop + spread.N_ROWS)
 PEAKS: Final = slice(SPREAD.stop, SPREAD.stop + 4)
 N_ROWS: Final = PEAKS.stop
-"""Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; forecast; spread;
-greatest surprisal so far and its time, greatest record broken and its time, which belong to ``detector_model.py``."""
+"""Rows of the state: values learnt; middle of the latest bucket learnt (epoch seconds); first value; expectation;
+spread; greatest surprisal so far and its time, greatest record broken and its time, which belong to
+``detector_model.py``."""
 
+_N_LEVEL_MEMORIES: Final = forecast.ERROR_MEMORY
 BYTES_PER_SERIES: Final = (
-    8 * N_ROWS
-    + 2 * 4 * (DAY.cells + WEEK.cells)
+    8 * (N_ROWS - expectation.N_ROWS)
+    + expectation.BYTES_PER_SERIES
     + novelty.BYTES_PER_SERIES
     + families.BYTES_PER_SERIES
     + stillness.BYTES_PER_SERIES
@@ -58,11 +60,10 @@ class Judgement:
         A copy of their state.
     x, y, residual, scale, z : ndarray of shape (m,)
         Values; the same relative to their origin; distance to the expected ones; usual distance; their ratio.
-    expected : ndarray of shape (forecast.N_PREDICTORS, m)
-    day, week : Outlook
-        The seasons at the time.
     mixed : ndarray of shape (m,)
         The expected value, relative to the origin.
+    expectation : Expectation
+        Of what it is made.
     news : novelty.News
         How far each series went beyond what it showed before.
     still : stillness.Stand
@@ -80,9 +81,7 @@ class Judgement:
     residual: Floats
     scale: Floats
     z: Floats
-    expected: Floats
-    day: Outlook
-    week: Outlook
+    expectation: Expectation
     news: novelty.News
     still: stillness.Stand
     of_families: Floats | None = None
@@ -159,28 +158,26 @@ class FeatureModel:
     Attributes
     ----------
     rows : ndarray of shape (N_ROWS, capacity), dtype=float64
-    day, week : Profile
+    expectations : Expectations
     """
 
     def __init__(self, feature: Feature, side: Side, bucket_span_seconds: int) -> None:
         self.feature = feature
         self.side: Side = side if side != "both" else feature.side
         self.rows: Floats = np.zeros((N_ROWS, capacity_for(0)))
-        self.day = Profile(DAY, bucket_span_seconds)
-        self.week = Profile(WEEK, bucket_span_seconds)
+        self.expectations = Expectations(bucket_span_seconds)
         self.novelty = novelty.Novelty(bucket_span_seconds)
         self.families = families.Families(bucket_span_seconds, is_count=feature.is_count)
         self.stillness = stillness.Stillness()
         levels = forecast.time_constants(bucket_span_seconds)
         self._memories = np.concatenate([levels, [[spread.short_memory_seconds(bucket_span_seconds)]]])
-        self.long_memory_buckets = float(levels[3, 0]) / bucket_span_seconds
+        self.long_memory_buckets = float(levels[forecast.ERROR_MEMORY, 0]) / bucket_span_seconds
 
     def reserve(self, n_slots: int) -> None:
         """Make room for ``n_slots`` series."""
         if n_slots > self.rows.shape[1]:
             self.rows = grown(self.rows, capacity_for(n_slots))
-            self.day.reserve(n_slots)
-            self.week.reserve(n_slots)
+            self.expectations.reserve(n_slots)
             self.novelty.reserve(n_slots)
             self.families.reserve(n_slots)
             self.stillness.reserve(n_slots)
@@ -202,22 +199,17 @@ class FeatureModel:
         np.copyto(rows[ORIGIN], x, where=count == 0.0)
         origin = rows[ORIGIN]
         y = x - origin
-        slow = rows[FORECAST][forecast.SLOW]
-        day = self.day.read(time_seconds, selection, slow)
-        week = self.week.read(time_seconds, selection, slow)
-        scale = spread.scale_of(rows[SPREAD], count, origin + slow, self.feature.is_count)
-        expected = forecast.predict(rows[FORECAST], day.value, week.value)
-        mixed = forecast.mix(rows[FORECAST], expected, scale)
-        if self.feature.is_non_negative:
-            np.maximum(mixed, -origin, out=mixed)
-        residual = y - mixed
+        own = rows[EXPECTATION]
+        outlook = self.expectations.read(own, selection, time_seconds)
+        scale = spread.scale_of(rows[SPREAD], count, origin + outlook.level, self.feature.is_count)
+        value_min = -origin if self.feature.is_non_negative else None
+        expected = self.expectations.judge(own, outlook, y, scale, value_min)
+        residual = expected.residual
         z = residual / scale
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
         news = self.novelty.judge(selection, y, residual, z)
         still = self.stillness.judge(selection, y)
-        return Judgement(
-            selection, time_seconds, rows, x, y, mixed, residual, scale, z, expected, day, week, news, still
-        )
+        return Judgement(selection, time_seconds, rows, x, y, expected.mixed, residual, scale, z, expected, news, still)
 
     def bounds(self, slots: Ints, time_seconds: float) -> Bounds:
         """Return between which values series are expected; nothing is changed.
@@ -293,7 +285,7 @@ class FeatureModel:
             As corrected by each series' own history.
         """
         rows, scale, z = judged.rows[:, at], judged.scale[at], judged.z[at]
-        setting = self._setting(rows, z, scale, judged.y[at], judged.mixed[at])
+        setting = self.setting(rows, z, scale, judged.y[at], judged.mixed[at])
         own = self.families.of(slots) if judged.of_families is None else judged.of_families[:, at]
         probability = self.families.probability(own, setting, side)
         exponents = -np.log(np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0))
@@ -301,7 +293,7 @@ class FeatureModel:
         np.maximum(probability, _limit(rows[SPREAD], scale, rows[COUNT]), out=probability)
         return exponents, np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
 
-    def _setting(self, rows: Floats, z: Floats, scale: Floats, y: Floats, mixed: Floats) -> families.Setting:
+    def setting(self, rows: Floats, z: Floats, scale: Floats, y: Floats, mixed: Floats) -> families.Setting:
         """Return what the families judge values by.
 
         Parameters
@@ -342,7 +334,7 @@ class FeatureModel:
         if full.size:
             own = full + selection.start if isinstance(selection, slice) else selection[full]
             z, scale, y, exponents = self.families.waited(own)
-            setting = self._setting(rows[:, full], z, scale, y, y - z * scale)
+            setting = self.setting(rows[:, full], z, scale, y, y - z * scale)
             ends = rows[SPREAD][:, full]
             self.families.learn(own, setting, exponents, (ends[spread.LOW], ends[spread.HIGH]))
 
@@ -376,6 +368,8 @@ class FeatureModel:
             The values, and how many times farther than usual each may lie from what was expected.
         """
         assert not isinstance(kept.selection, slice)
+        if slots.size == 0:
+            return np.empty(0)
         at = np.searchsorted(kept.selection, slots)
         rows, mixed, scale = kept.rows[:, at], kept.mixed[at], kept.scale[at]
         z = (x - rows[ORIGIN] - mixed) / (scale * widen)
@@ -452,25 +446,23 @@ class FeatureModel:
         away = np.maximum(judged.time_seconds - rows[TIME], 0.0)  # a new series has time 0; data may be older
         gains = -np.expm1(-away / self._memories)
         # The first values make plain means, until the memory is full. There is one residual less than values.
-        np.maximum(gains[:3], 1.0 / (count + 1.0), out=gains[:3])
-        np.maximum(gains[3:], 1.0 / np.maximum(count, 1.0), out=gains[3:])
-        weight, shift = spread.belief(rows[SPREAD], judged.z, count)
-        believed = judged.mixed + judged.residual * weight
+        np.maximum(gains[:_N_LEVEL_MEMORIES], 1.0 / (count + 1.0), out=gains[:_N_LEVEL_MEMORIES])
+        np.maximum(gains[_N_LEVEL_MEMORIES:], 1.0 / np.maximum(count, 1.0), out=gains[_N_LEVEL_MEMORIES:])
+        slow = judged.expectation.outlook.level
+        believed, shift = self.expectations.learn(
+            rows[EXPECTATION],
+            judged.expectation,
+            judged.selection,
+            judged.z,
+            scale=judged.scale,
+            gains=gains,
+            count=count,
+            time_seconds=judged.time_seconds,
+        )
         fade = np.minimum(away * (1.0 / spread.RANGE_MEMORY_SECONDS), 1.0)
         widest = judged.scale * (spread.WINSOR + 20.0 * shift + 40.0 / np.maximum(count, 1.0))
-        slow = rows[FORECAST][forecast.SLOW]
-        spread.learn(rows[SPREAD], judged.residual, widest, value=believed, slow=slow, gains=gains[3:], fade=fade)
-        error_max = judged.scale * forecast.ERROR_CLIP
-        forecast.learn(
-            rows[FORECAST],
-            judged.expected,
-            (judged.day.value, judged.week.value),
-            value=believed,
-            error_max=error_max,
-            gains=gains,
-        )
-        self.day.learn(judged.day, judged.selection, believed, weight)
-        self.week.learn(judged.week, judged.selection, believed, weight)
+        squares = gains[forecast.ERROR_MEMORY :]
+        spread.learn(rows[SPREAD], judged.residual, widest, value=believed, slow=slow, gains=squares, fade=fade)
         self.novelty.learn(judged.news, judged.x, judged.time_seconds, away=away, count=count)
         self._learn_families(judged, found)
         self.stillness.learn(judged.selection, judged.y, judged.still)
@@ -491,13 +483,15 @@ class FeatureModel:
 
     def tables(self) -> tuple[list[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]]:
         """Return the arrays that a value held back by a rule changes little, and those that it does not: records."""
-        return [self.rows, self.day.table, self.week.table], [self.novelty.streams, self.novelty.rows]
+        cycles = self.expectations.cycles
+        of_records: list[np.ndarray[Any, Any]] = [self.novelty.streams, self.novelty.rows]
+        unchanged = [*of_records, cycles.rows, cycles.stretch, cycles.table]
+        return [self.rows, self.expectations.seasons.table], unchanged
 
     def forget(self, slots: Ints) -> None:
         """Clear slots."""
         self.rows[:, slots] = 0.0
-        self.day.forget(slots)
-        self.week.forget(slots)
+        self.expectations.forget(slots)
         self.novelty.forget(slots)
         self.families.forget(slots)
         self.stillness.forget(slots)
@@ -507,8 +501,7 @@ class FeatureModel:
         self.reserve(n_slots)
         return {
             "rows": self.rows[:, :n_slots].copy(),
-            **self.day.state(n_slots),
-            **self.week.state(n_slots),
+            **self.expectations.state(n_slots),
             **self.novelty.state(n_slots),
             **self.families.state(n_slots),
             **self.stillness.state(n_slots),
@@ -519,8 +512,7 @@ class FeatureModel:
         rows = arrays["rows"]
         self.reserve(rows.shape[1])
         self.rows[:, : rows.shape[1]] = rows
-        self.day.load(arrays)
-        self.week.load(arrays)
+        self.expectations.load(arrays)
         self.novelty.load(arrays)
         self.families.load(arrays)
         self.stillness.load(arrays)

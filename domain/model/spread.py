@@ -1,4 +1,4 @@
-"""Spread: how far the values of a series usually lie from what was expected, and how far an outlier is believed.
+"""Spread: how far the values of a series usually lie from what was expected.
 
 The scale is the root of a winsorised mean square over days, never below what the last half day shows and never below
 floors that keep near-constant series from calling every digit an anomaly.
@@ -10,11 +10,11 @@ import numpy as np
 
 from domain.model.arrays import Floats
 
-SQUARE, SQUARE_SHORT, ABSOLUTE, LOW, HIGH, OUTLIERS, SIGNED = range(7)
+SQUARE, SQUARE_SHORT, ABSOLUTE, LOW, HIGH, SIGNED = range(6)
 """Rows: mean square of residuals over days, over hours; mean absolute residual; lowest and highest believed value,
-relative to the origin; share of outliers among the latest values; mean square with the sign of the residual."""
+relative to the origin; mean square with the sign of the residual."""
 
-N_ROWS: Final = 7
+N_ROWS: Final = 6
 
 VARIATION_MIN: Final = 1e-4
 """Smallest spread, in parts of the level. A relative change below that is never an anomaly."""
@@ -28,10 +28,6 @@ SHORT_SHARE: Final = 0.8
 """How much of the spread of the last hours counts at once. Chosen: its own noise (10 %) must not widen the scale."""
 WINSOR: Final = 5.0
 """Residuals count in the spread for at most so many scales."""
-OUTLIER_Z: Final = 3.5
-"""Where belief in a value is one half. Chosen: normal noise is beyond it once in 2,000 values."""
-OUTLIER_GAIN: Final = 0.25
-"""Weight of one value in the share of outliers. Chosen: a level that lasts four buckets is believed."""
 RANGE_MEMORY_SECONDS: Final = 60 * 86_400.0
 Z_MAX: Final = 1e6
 
@@ -88,36 +84,6 @@ def leaning(rows: Floats) -> tuple[Floats, Floats, Floats]:
     lean = rows[SIGNED] / np.maximum(rows[SQUARE], SCALE_MIN * SCALE_MIN)
     np.minimum(np.maximum(lean, -1.0, out=lean), 1.0, out=lean)
     return lean, np.sqrt(1.0 + np.maximum(-lean, 0.0)), np.sqrt(1.0 + np.maximum(lean, 0.0))
-
-
-def belief(rows: Floats, z: Floats, count: Floats) -> tuple[Floats, Floats]:
-    """Say how much of its deviation a value is believed.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (N_ROWS, m)
-        The share of outliers is updated in place.
-    z : ndarray of shape (m,)
-        Residual in scales.
-
-    Returns
-    -------
-    weight : ndarray of shape (m,)
-        From 0 to 1: near 1 for ordinary values, ``(3.5 / z)^8`` for far outliers, 1 again when values stay away.
-    shift : ndarray of shape (m,)
-        From 0 to 1, how sure it is that the series itself has changed.
-    """
-    ratio = np.abs(z) * (1.0 / OUTLIER_Z)
-    rows[OUTLIERS] += OUTLIER_GAIN * ((ratio > 1.0) - rows[OUTLIERS])
-    ratio *= ratio
-    ratio *= ratio
-    ratio *= ratio
-    weight = 1.0 / (1.0 + ratio)
-    shift = np.maximum(2.0 * rows[OUTLIERS] - 1.0, 0.0)
-    np.maximum(weight, shift, out=weight)
-    # A young series knows little; what it thinks far is not.
-    np.maximum(weight, 8.0 / (8.0 + count), out=weight)
-    return weight, shift
 
 
 def learn(

@@ -1,6 +1,7 @@
 """Who may call an endpoint: the check of each request's credentials and privilege, and how refusals are worded."""
 
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import anyio.to_thread
 from anyio import CapacityLimiter
@@ -76,7 +77,10 @@ class Gate:
     async def admit(self, endpoint: Endpoint, request: Request) -> Principal:
         """Return who calls; HttpError 401, 403 or 429 if the caller may not."""
         control = self._control
-        if control is None or endpoint.privilege == "none":
+        if endpoint.privilege == "none":
+            return ANONYMOUS
+        _check_origin(request)
+        if control is None:
             return ANONYMOUS
         header = request.headers.get("authorization", "").strip()
         if not header:
@@ -94,6 +98,14 @@ class Gate:
         if endpoint.privilege != "any" and not principal.may(endpoint.privilege):
             raise HttpError(403, _missing(endpoint, principal), type="security_exception")
         return principal
+
+
+def _check_origin(request: Request) -> None:
+    """Refuse what a page of another site has a browser send: the browser may be on this machine, or be logged in."""
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        msg = f"requests of pages from another origin [{origin[:256]}] are not answered"
+        raise HttpError(403, msg, type="security_exception")
 
 
 def unauthenticated(reason: str, request: Request) -> HttpError:

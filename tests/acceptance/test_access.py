@@ -136,6 +136,17 @@ def test_the_actor_and_the_request_id_are_on_every_event(client):
     assert events == [("created", f"{key.key_id}/shipper", "one"), ("opened", "ann", "two")]
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1:1"])
+def test_pages_of_other_sites_get_nothing_done_through_a_browser(sqlite_url, origin):
+    with client_of(sqlite_url) as client:
+        client.put(f"{JOBS}/j", json=CONFIG)
+        answer = client.post(f"{JOBS}/j/_open", headers={"Origin": origin})
+        assert error_of(answer)[:2] == (403, "security_exception")
+        assert client.get(f"{JOBS}/j/_stats").json()["jobs"][0]["state"] == "closed"
+        own = {"Origin": f"http://{client.base_url.host}:{client.base_url.port}"}
+        assert client.post(f"{JOBS}/j/_open", headers=own).status_code == 200
+
+
 def test_where_nobody_is_asked_credentials_are_ignored(sqlite_url):
     with client_of(sqlite_url) as client:
         for headers in ({}, basic("bob", "wrong"), {"Authorization": "ApiKey nonsense"}):

@@ -53,14 +53,25 @@ def test_the_single_steps_of_the_readme_work_in_their_order(sqlite_url, tmp_path
         assert execute(shlex.split(line)[1:]) == 0, capsys.readouterr().err
 
 
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("day1.csv").write_text("time,page,responsetime\n1700006500,home,12.5\n1700010000,home,12.7\n")
+    [program] = blocks("python")
+    exec(compile(program, "README.md", "exec"), {})
+    capsys.readouterr()
+    assert execute(["--db", "web.db", "job", "stats", "web", "--json"]) == 0
+    [stats] = json.loads(capsys.readouterr().out)["jobs"]
+    assert (stats["state"], stats["data_counts"]["processed_record_count"]) == ("closed", 3)
+
+
 @pytest.mark.parametrize("line", sorted(set(command_lines())))
 def test_every_command_of_the_readme_exists(line, capsys):
     words = [word for word in shlex.split(line)[1:]]
-    if words[:1] == ["--db"]:
+    if words[0] in ("--db", "--server"):
         words = words[2:]
     path = words[:2] if words[0] in ("job", "datafeed", "db", "snapshots", "keys", "users") else words[:1]
     assert execute([*path, "--help"]) == 0
-    options = re.findall(r" (--[a-z-]+)", line.partition("--db")[0])
+    options = re.findall(r" (--[a-z-]+)", re.sub(r"^marigraph --server \S+", "marigraph", line).partition("--db")[0])
     shown = capsys.readouterr().out
     assert all(option in shown for option in options)
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from marigraph.verify import verify_job
 from tests.support.http import FIRST
 
 MISSING, ILLEGAL, CONTENT = "resource_not_found_exception", "illegal_argument_exception", "x_content_parse_exception"
@@ -156,6 +157,22 @@ def test_a_revert_that_deletes_takes_results_and_the_latest_time_back(http, j, p
     http.post(f"{j}/_open").ok()
     assert http.post_at(j, FIRST + 2 * 3600).ok(202)["out_of_order_timestamp_count"] == 0
     assert len(ids(http, j)) == 3
+
+
+def test_a_revert_to_a_snapshot_without_results_deletes_all_of_them(http):
+    job_id = http.job(is_open=True)
+    http.post_at(job_id, FIRST, FIRST + 100).ok(202)
+    http.post(f"{job_id}/_close").ok()
+    [first] = snapshots(http, job_id)
+    assert "latest_result_time_stamp" not in first
+    http.post(f"{job_id}/_open").ok()
+    http.post_at(job_id, FIRST + 3600, FIRST + 7200).ok(202)
+    http.post(f"{job_id}/_close").ok()
+    assert http.get(f"{job_id}/results/buckets").ok()["count"] == 2
+    path = f"{job_id}/model_snapshots/{first['snapshot_id']}/_revert"
+    http.post(path, delete_intervening_results=True).ok()
+    assert http.get(f"{job_id}/results/buckets").ok()["count"] == 0
+    assert verify_job(http.server, job_id).holds
 
 
 def test_a_snapshot_is_deleted_but_not_the_active_one(http, j):

@@ -39,6 +39,7 @@ def unusual_records() -> RecordBatch:
             level += 3.0 * max(hour - 240, 0) if host == 2 else -40.0 if (host, hour) == (1, 279) else 0.0
             for _ in range({(1, 270): 60, (2, 283): 1}.get((host, hour), 3)):
                 value = 5.0 if host == 3 else level + rng.normal(0, 2)
+                value = 121.5 if host == 1 and 242 <= hour < 256 else value
                 page = ("home", "cart", "search")[int(rng.integers(3))]
                 add(hour, host, f"user-{rng.integers(0, 8)}", float(value), page=page)
     for k in range(40):
@@ -141,7 +142,7 @@ def check_expected(explanation: Explanation) -> None:
 
 def test_what_the_tests_explain_has_every_part_there_is() -> None:
     names = set()
-    for kind in ("mean", "count", "varp", "low_sum", "mean over", "high_mean"):
+    for kind in ("mean", "count", "count by page", "varp", "sum", "low_sum", "mean over", "high_mean", "low_median"):
         for _, explanation in explained(kind):
             for stage in [*explanation.evidence[0].stages, *explanation.stages]:
                 names |= {stage.name, *(part.name for part in stage.parts)}
@@ -159,6 +160,7 @@ def test_what_the_tests_explain_has_every_part_there_is() -> None:
             "degrees_of_freedom",
             "student_t",
         ),
+        *("heavy_t", "gamma_of_expected", "log_normal_of_expected", "negative_binomial", "two_modes", "standing_still"),
         *("flat_line", "count_distribution", "novelty", "multi_bucket", "calibrated_exponent", "novelty_score"),
         *("value_high_1", "value_high_31", "residual_high_1", "jump_high_1", "residual_low_1", "share_of_logs"),
     }

@@ -47,7 +47,8 @@ def test_a_level_held_back_stays_unusual_for_as_long_as_it_lasts() -> None:
     assert len(late) == DAY
     assert min(late) > 40
     assert 95 < last_typical(results) < 105
-    assert not [result for result in others[-DAY:] if result.records]
+    # Without the rule the level is usual by then; noise may still leave records of no account.
+    assert max((record.record_score for result in others[-DAY:] for record in result.records), default=0.0) < 10
 
 
 def test_a_value_held_back_counts_for_little_but_not_for_nothing() -> None:

@@ -141,3 +141,27 @@ def test_what_never_moved_is_no_run() -> None:
         stillness.learn(slice(0, 1), np.zeros(1), stand)
         largest = max(largest, 0.0 if stand.exponents is None else float(stand.exponents[0]))
     assert largest < math.log(1e4) < SEEN_FROM
+
+
+def test_of_one_side_only_the_tail_of_that_side_counts() -> None:
+    rng = np.random.default_rng(5)
+    model = learnt(rng.lognormal(3, 0.5, (1_500, 3)))
+    values = np.array([math.exp(3 - 4.5 * 0.5), math.exp(3), math.exp(3 + 4.5 * 0.5)])  # 4.5 deviations off
+    judged = model.judge(slice(0, 3), values, SPAN * 1_500.5)
+    setting = model.setting(judged.rows, judged.z, judged.scale, judged.y, judged.mixed)
+    known = model.families.rows[:, :3]
+    low, high = (model.families.probability(known, setting, side) for side in ("low", "high"))
+    assert max(low[0], high[2]) < 0.01
+    assert 0.3 < low[1] < 0.7
+    assert 0.3 < high[1] < 0.7
+    assert min(low[2], high[0]) > 0.99
+
+
+def test_families_without_a_say_have_none_beside_series_of_other_kinds_either() -> None:
+    rng = np.random.default_rng(6)
+    normal, skewed_ = rng.normal(100, 5, (700, 1)), rng.lognormal(3, 1, (700, 1))
+    alone, both = learnt(normal), learnt(np.hstack([normal, skewed_]))
+    x = np.array([120.0])
+    found = [model.candidates(model.judge(np.array([0]), x, SPAN * 700.5)).probability[0] for model in (alone, both)]
+    beside = both.candidates(both.judge(slice(0, 2), np.array([120.0, 400.0]), SPAN * 700.5))
+    assert found == [found[0], beside.probability[0]]

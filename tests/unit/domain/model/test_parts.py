@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from domain.model import forecast, spread
+from domain.model import change, forecast, spread
 from domain.model.normalizer import (
     BucketNormalizer,
     Calibration,
@@ -18,49 +18,70 @@ from domain.model.normalizer import (
     severity,
 )
 from domain.model.probability import count_tail, student_tail, tail_dof
-from domain.model.seasons import DAY, WEEK, Profile
+from domain.model.seasons import DAY, STARTS, WEEK, Seasons, cells_at
 
 HOUR = 3600.0
 
 
-def test_a_profile_learns_a_daily_curve() -> None:
-    profile = Profile(DAY, 900)
-    everyone = slice(0, 1)
-    zero, one = np.zeros(1), np.ones(1)
+def learnt(seasons: Seasons, time: float, x: float, weight: float = 1.0) -> None:
+    everyone, level = slice(0, 1), np.zeros(1)
+    seasons.learn(seasons.read(time, everyone, level), everyone, np.full(1, x), np.full(1, weight))
+
+
+def test_the_daily_profile_learns_a_daily_curve() -> None:
+    seasons = Seasons(900)
     for k in range(96 * 5):
         time = k * 900 + 450
-        x = np.array([math.sin(2 * math.pi * time / 86_400)])
-        profile.learn(profile.read(time, everyone, zero), everyone, x, one)
+        learnt(seasons, time, math.sin(2 * math.pi * time / 86_400))
     errors = [
-        abs(profile.read(time, everyone, zero).value[0] - math.sin(2 * math.pi * time / 86_400))
+        abs(seasons.read(time, slice(0, 1), np.zeros(1)).values[DAY, 0] - math.sin(2 * math.pi * time / 86_400))
         for time in range(450, 86_400, 900)
     ]
     assert max(errors) < 0.02
 
 
-def test_cells_not_visited_give_way_to_the_alternative() -> None:
-    profile = Profile(WEEK, 3600)
-    assert profile.read(1e9, slice(0, 2), np.array([3.0, 4.0])).value.tolist() == [3.0, 4.0]
+def test_cells_not_visited_give_way_to_the_level() -> None:
+    outlook = Seasons(3600).read(1e9, slice(0, 2), np.array([3.0, 4.0]))
+    assert outlook.values.tolist() == [[3.0, 4.0]] * 3
 
 
 def test_a_value_that_is_not_believed_leaves_no_mark() -> None:
-    profile = Profile(DAY, 3600)
-    outlook = profile.read(0.0, slice(0, 1), np.zeros(1))
-    profile.learn(outlook, slice(0, 1), np.array([1e9]), np.array([1e-6]))
-    assert abs(profile.read(0.0, slice(0, 1), np.zeros(1)).value[0]) < 1e4
+    seasons = Seasons(3600)
+    learnt(seasons, 0.0, 1e9, weight=1e-6)
+    assert np.abs(seasons.read(0.0, slice(0, 1), np.zeros(1)).values).max() < 1e4
+
+
+def test_a_slice_and_numbers_of_slots_give_the_same_seasons() -> None:
+    by_slice, by_number = Seasons(900), Seasons(900)
+    x = np.random.default_rng(1).normal(size=(50, 3))
+    for k in range(50):
+        for seasons, selection in ((by_slice, slice(0, 3)), (by_number, np.arange(3))):
+            outlook = seasons.read(900.0 * k, selection, np.zeros(3))
+            seasons.learn(outlook, selection, x[k], np.ones(3))
+    assert by_slice.table.tobytes() == by_number.table.tobytes()
 
 
 def test_weeks_begin_on_monday() -> None:
     monday = 1_700_438_400  # 2023-11-20 00:00 UTC
-    assert Profile(WEEK, 3600).shares_at(monday + 0.5 * HOUR) == [(0, 1.0)]
+    index, share = cells_at(monday + 0.5 * HOUR)
+    assert (index[WEEK] - STARTS[WEEK], share) == (0, 0.0)
 
 
 def test_the_mixture_follows_the_best_predictor() -> None:
     rows = np.zeros((forecast.N_ROWS, 1))
     rows[forecast.ERRORS] = 10.0
     rows[forecast.N_PREDICTORS + forecast.SLOW] = 1.0
-    expected = np.arange(6.0)[:, None]
-    assert forecast.mix(rows, expected, np.ones(1))[0] == pytest.approx(forecast.SLOW, abs=0.01)
+    weights = forecast.weigh(rows, np.ones(1), None)
+    assert weights[forecast.SLOW, 0] > 0.99
+    assert weights.sum() == pytest.approx(1.0)
+
+
+def test_only_series_with_a_period_listen_to_the_predictor_by_it() -> None:
+    rows = np.zeros((forecast.N_ROWS, 2))
+    rows[forecast.ERRORS] = 10.0
+    rows[forecast.N_PREDICTORS + forecast.PERIOD_SLOW] = 1.0
+    weights = forecast.weigh(rows, np.ones(2), np.array([1]))
+    assert weights[forecast.PERIOD_SLOW].round(2).tolist() == [0.0, 1.0]
 
 
 def test_no_scale_is_below_its_floors() -> None:
@@ -72,8 +93,8 @@ def test_no_scale_is_below_its_floors() -> None:
 
 
 def test_ordinary_values_are_believed_and_far_ones_are_not() -> None:
-    rows = np.zeros((spread.N_ROWS, 3))
-    weight, shift = spread.belief(rows, np.array([1.0, -3.5, 10.0]), np.full(3, 1e6))
+    z = np.array([1.0, -3.5, 10.0])
+    weight, shift = change.belief(np.zeros((change.N_ROWS, 3)), z, z, np.full(3, 1e6), 1e3)
     assert weight == pytest.approx([1.0, 0.5, (3.5 / 10) ** 8], abs=1e-3)
     assert shift.tolist() == [0.0, 0.0, 0.0]
 
@@ -88,9 +109,9 @@ def test_residuals_reach_farther_on_the_side_they_lean_to() -> None:
     assert below.tolist() == [1.0, 1.0, math.sqrt(2.0), 1.0]
 
 
-def test_values_that_stay_away_are_believed_in_the_end() -> None:
-    rows = np.zeros((spread.N_ROWS, 1))
-    weights = [float(spread.belief(rows, np.array([10.0]), np.array([1e6]))[0][0]) for _ in range(8)]
+def test_values_that_stay_away_are_believed_in_the_end_while_a_series_is_young() -> None:
+    rows, z, count = np.zeros((change.N_ROWS, 1)), np.array([10.0]), np.array([1e6])
+    weights = [float(change.belief(rows, z, z, count, 1e7)[0][0]) for _ in range(8)]
     assert weights[0] < 0.01
     assert weights == sorted(weights)
     assert weights[-1] > 0.7
