@@ -4,6 +4,7 @@ The tree::
 
     DomainError
     ├── NotFound            an id that names nothing
+    │   └── IndexNotFound   a source has no such table, file or index
     ├── AlreadyExists       an id or name that is taken
     ├── Conflict            the command is right, the state of the job is wrong for it
     ├── BadRequest          a value that the rules of the API refuse
@@ -34,6 +35,10 @@ class DomainError(Exception):
 
 class NotFound(DomainError):
     """An id that names nothing."""
+
+
+class IndexNotFound(NotFound):
+    """A table, file or index that its source does not have."""
 
 
 class AlreadyExists(DomainError):

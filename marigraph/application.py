@@ -12,15 +12,19 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from domain.commands import Command, ReassignJob
+from domain.datafeeds import Datafeed
 from domain.errors import Conflict
 from domain.job import Job, decide
 from eventstore import CheckpointMoved, Codec, EventStore, EventStoreError, Projection
 from marigraph.codec import stream_of
 from marigraph.context import Context
+from marigraph.datafeeds.repository import PROJECTION as DATAFEEDS_PROJECTION
+from marigraph.datafeeds.repository import Datafeeds
 from marigraph.jobs import PROJECTION, Jobs
-from marigraph.ownership import Owner, new_owner
+from marigraph.ownership import new_owner, take_lease
 from marigraph.runner import Runner
 from marigraph.settings import Settings
+from marigraph.sources.registry import Sources
 from marigraph.writing import JobWriter, Visitor, carry_out
 
 T = TypeVar("T")
@@ -45,7 +49,12 @@ class Application:
         self.jobs = Jobs(store, codec)
         self.owner = str(new_owner())
         self.node_id = hashlib.sha256(self.owner.encode()).hexdigest()[:22]
-        self._projection = Projection(PROJECTION, self.jobs.project, self.jobs.clear)
+        self.datafeeds = Datafeeds(store)
+        self._sources: Sources | None = None
+        self._projections = (
+            Projection(PROJECTION, self.jobs.project, self.jobs.clear),
+            Projection(DATAFEEDS_PROJECTION, self.datafeeds.project, self.datafeeds.clear),
+        )
         self._runners: dict[str, Runner] = {}
         self._guard = threading.RLock()
         self._stopped = threading.Event()
@@ -146,11 +155,7 @@ class Application:
                 self.store.release(runner.lease)
 
     def _take(self, job_id: str, context: Context) -> Runner | None:
-        stream = stream_of(job_id)
-        previous = self.store.last_holder(stream)
-        owner = Owner.parse(previous.owner) if previous else None
-        dead = previous.owner if previous and owner and owner.is_dead() else None
-        lease = self.store.acquire(stream, self.owner, self.settings.lease_seconds, replaces=dead)
+        lease, previous = take_lease(self.store, stream_of(job_id), self.owner, self.settings.lease_seconds)
         if lease is None:
             return None
         visitor = Visitor(self.store, self.jobs, self.jobs.load(job_id), lease.epoch)
@@ -179,15 +184,42 @@ class Application:
     # ------------------------------------------------------------------------------------------------ read models
 
     def project(self) -> None:
-        """Bring the read model of the jobs up to the head of the log."""
-        try:
-            self._projection.catch_up(self.store)
-        except CheckpointMoved:
-            log.debug("another process is projecting the same events")
+        """Bring the read models of jobs and datafeeds up to the head of the log."""
+        for projection in self._projections:
+            try:
+                projection.catch_up(self.store)
+            except CheckpointMoved:
+                log.debug("another process is projecting the same events")
 
     def rebuild_jobs(self) -> None:
-        """Drop the read model of the jobs and fold it anew from the log."""
-        self._projection.rebuild(self.store)
+        """Drop the read models of jobs and datafeeds and fold them anew from the log."""
+        for projection in self._projections:
+            projection.rebuild(self.store)
+
+    # -------------------------------------------------------------------------------------------------- datafeeds
+
+    @property
+    def sources(self) -> Sources:
+        """Where datafeeds may read from; the configuration is read when it is first asked for."""
+        with self._guard:
+            if self._sources is None:
+                self._sources = Sources.read(self.settings.sources)
+            return self._sources
+
+    def datafeed_as_seen(self, datafeed: Datafeed) -> Datafeed:
+        """Return a datafeed with the passing state that it is in, if it is stopping."""
+        return datafeed
+
+    def datafeed_problem(self, datafeed_id: str) -> str:
+        """Say what keeps a started datafeed from searching; empty if nothing is known to."""
+        return ""
+
+    def run_datafeed(self, datafeed_id: str) -> None:
+        """Begin to run a datafeed that was started; a one-shot command does that itself, in the foreground."""
+
+    def halt_datafeed(self, datafeed_id: str, stop: Callable[[], T], timeout_seconds: float) -> T:
+        """Stop a datafeed between two of its searches; ``stop`` appends the event."""
+        return stop()
 
     # -------------------------------------------------------------------------------------------------------- end
 
@@ -200,4 +232,6 @@ class Application:
         finally:
             if self._keeper is not None:
                 self._keeper.join()
+            if self._sources is not None:
+                self._sources.close()
             self.store.close()

@@ -17,6 +17,7 @@ SAMPLE_EVERY = 1000
 """One in so many decoded events is validated by pydantic; chosen: finds a bad stream early, costs under 1 %."""
 
 JOB_PREFIX = "job-"
+DATAFEED_PREFIX = "datafeed-"
 
 
 class Recorded(NamedTuple):
@@ -31,6 +32,11 @@ class Recorded(NamedTuple):
 def stream_of(job_id: str) -> str:
     """Name the stream of a job."""
     return JOB_PREFIX + job_id
+
+
+def datafeed_stream(datafeed_id: str) -> str:
+    """Name the stream of a datafeed."""
+    return DATAFEED_PREFIX + datafeed_id
 
 
 def build_codec(models: Mapping[str, type[Event]] = EVENT_TYPES) -> Codec:

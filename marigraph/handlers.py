@@ -25,6 +25,7 @@ from domain.commands import (
 )
 from domain.config import JobConfig, create_job_config, format_duration
 from domain.data_counts import DataCounts
+from domain.datafeeds.datafeed import STOPPED
 from domain.errors import AlreadyExists, Conflict, InvalidArgument, TimedOut
 from domain.events import SnapshotPersisted, Updated, read_config
 from domain.job import CLOSED, CLOSING, FAILED, OPENED, OPENING, Job, Snapshot, decide, must_wait
@@ -82,6 +83,8 @@ def update_job(app: Application, job_id: str, body: Any, context: Context) -> di
 def delete_job(app: Application, job_id: str, context: Context, *, force: bool = False) -> dict[str, Any]:
     """Delete a job with its results, snapshots and records; its history stays."""
     writer = app.visitor(job_id)
+    writer.job.settings()
+    _check_unreferred(app, job_id)
     carry_out(writer, lambda _job: DeleteJob(force), context)
     app.release(job_id, is_gone=True)
     stream = stream_of(job_id)
@@ -90,6 +93,15 @@ def delete_job(app: Application, job_id: str, context: Context, *, force: bool =
     app.store.delete_payloads(stream)
     app.project()
     return {"acknowledged": True}
+
+
+def _check_unreferred(app: Application, job_id: str) -> None:
+    """Refuse to delete a job that a datafeed refers to."""
+    app.project()
+    datafeed = app.datafeeds.of_job(job_id)
+    if datafeed is not None and datafeed.exists:
+        msg = f"Cannot delete job [{job_id}] because datafeed [{datafeed.datafeed_id}] refers to it"
+        raise Conflict(msg)
 
 
 def _check_names(app: Application, job_id: str, groups: Sequence[str]) -> None:
@@ -145,6 +157,8 @@ def close_jobs(
     for the next open replays what was not analysed.
     """
     matched = match_jobs(app, expression, allow_no_match=allow_no_match)
+    for job in matched:
+        _check_datafeed_stopped(app, job)
     failed = [job.job_id for job in matched if job.state == FAILED]
     if failed and not force:
         msg = (
@@ -158,6 +172,17 @@ def close_jobs(
         _close(app, job.job_id, context, force=force, deadline=deadline)
     app.project()
     return {"closed": True}
+
+
+def _check_datafeed_stopped(app: Application, job: Job) -> None:
+    """Refuse to close a job while its datafeed would post to it."""
+    if job.state == CLOSED:
+        return
+    app.project()
+    datafeed = app.datafeeds.of_job(job.job_id)
+    if datafeed is not None and datafeed.exists and datafeed.state != STOPPED:
+        msg = f"cannot close job datafeed [{datafeed.datafeed_id}] hasn't been stopped"
+        raise Conflict(msg)
 
 
 def _close(app: Application, job_id: str, context: Context, *, force: bool, deadline: float) -> None:

@@ -39,7 +39,7 @@ class Parameters(NamedTuple):
 
 
 class Operations(ABC):
-    """Everything that can be done with jobs.
+    """Everything that can be done with jobs and datafeeds.
 
     Parameters of a method are those of the endpoint, by name, as text, numbers, booleans or aware datetimes; None is
     as good as not given. ``from`` is spelt ``from_``.
@@ -200,6 +200,41 @@ class Operations(ABC):
     def delete_model_snapshot(self, job_id: str, snapshot_id: str) -> Resource:
         """Delete a snapshot that is not the active one."""
         return self._get("delete_model_snapshot", {"job_id": job_id, "snapshot_id": snapshot_id})
+
+    # --------------------------------------------------------------------------------------------------- datafeeds
+
+    def put_datafeed(self, datafeed_id: str, body: Any = None, **fields: Any) -> Resource:
+        """Create a datafeed from its configuration; return it with its defaults."""
+        return self._get("put_datafeed", {"datafeed_id": datafeed_id}, body=_configuration(body, fields))
+
+    def get_datafeeds(self, datafeed_id: str | None = None, **parameters: Any) -> Resource:
+        """List configurations, of all datafeeds or of those that ids or patterns name."""
+        return self._get("get_datafeeds", {"datafeed_id": datafeed_id}, parameters)
+
+    def get_datafeed_stats(self, datafeed_id: str | None = None, **parameters: Any) -> Resource:
+        """List statistics: state, searches."""
+        return self._get("get_datafeed_stats", {"datafeed_id": datafeed_id}, parameters)
+
+    def preview_datafeed(self, datafeed_id: str | None = None, body: Any = None, **parameters: Any) -> list[Resource]:
+        """Return the first records that a datafeed, or one of this configuration, would send."""
+        records: list[Resource] = self.perform("preview_datafeed", {"datafeed_id": datafeed_id}, parameters, body=body)
+        return records
+
+    def start_datafeed(self, datafeed_id: str, **parameters: Any) -> Resource:
+        """Start a datafeed, for a server to run it; ``start``, ``end``."""
+        return self._get("start_datafeed", {"datafeed_id": datafeed_id}, parameters)
+
+    def stop_datafeed(self, datafeed_id: str, **parameters: Any) -> Resource:
+        """Stop datafeeds; ``force``, ``timeout``, ``allow_no_match``."""
+        return self._get("stop_datafeed", {"datafeed_id": datafeed_id}, parameters)
+
+    def update_datafeed(self, datafeed_id: str, body: Any = None, **fields: Any) -> Resource:
+        """Change the configuration of a stopped datafeed."""
+        return self._get("update_datafeed", {"datafeed_id": datafeed_id}, body=_configuration(body, fields))
+
+    def delete_datafeed(self, datafeed_id: str, **parameters: Any) -> Resource:
+        """Delete a datafeed; its history stays."""
+        return self._get("delete_datafeed", {"datafeed_id": datafeed_id}, parameters)
 
     def _get(self, name: str, *arguments: Any, **more: Any) -> Resource:
         answer: Resource = self.perform(name, *arguments, **more)

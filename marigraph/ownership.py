@@ -12,7 +12,7 @@ from functools import cache
 from itertools import count
 from pathlib import Path
 
-from eventstore import EventStore
+from eventstore import EventStore, Lease
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,20 @@ def _host() -> str:
     except OSError:
         namespace = ""
     return ":".join(part for part in (socket.gethostname(), boot, namespace) if part)
+
+
+def take_lease(store: EventStore, stream: str, owner: str, seconds: float) -> tuple[Lease | None, Lease | None]:
+    """Take the lease of a stream, at once from an owner that is surely dead.
+
+    Returns
+    -------
+    lease : Lease or None
+        None if another owner keeps it.
+    previous : Lease or None
+        That of the owner who never let go of it, if there is one.
+    """
+    previous = store.last_holder(stream)
+    return store.acquire(stream, owner, seconds, replaces=dead_holder(store, stream)), previous
 
 
 _instances = count(1)

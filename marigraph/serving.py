@@ -13,12 +13,14 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from domain.commands import Command
+from domain.datafeeds import Datafeed
 from domain.errors import Conflict, TimedOut
 from domain.job import OPENED, OPENING, Job, decide
 from eventstore import CheckpointMoved, Codec, EventStore, EventStoreError, FencedOut
 from marigraph.application import OWN_POLL_SECONDS, Application
 from marigraph.codec import JOB_PREFIX
 from marigraph.context import Context
+from marigraph.datafeeds.runs import DatafeedRuns
 from marigraph.desk import LOOK_SECONDS, Desk
 from marigraph.notifier import Notifier
 from marigraph.runner import JobFailed, Runner
@@ -56,14 +58,17 @@ class Server(Application):
         self._desks: dict[str, Desk] = {}
         self._strands = Strands(FOLDING_THREADS, "fold")
         self._projecting = threading.Lock()
+        self._datafeed_runs = DatafeedRuns(self)
         self._stopping = threading.Event()
         self.notifier = Notifier(self.store, self.jobs, self.owner, settings.notifications)
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
 
     def start(self) -> None:
-        """Take the jobs that are open and that nobody runs, and begin to look after them."""
+        """Take the jobs that are open and the datafeeds that are started and that nobody runs, and look after them."""
+        self.sources.check()
         self._adopt()
         self._housekeeper.start()
+        self._datafeed_runs.start()
         self.notifier.start()
 
     @property
@@ -258,6 +263,24 @@ class Server(Application):
             if job.state == OPENED and job.job_id not in self._desks:
                 self._desk(job.job_id, SERVER)
 
+    # -------------------------------------------------------------------------------------------------- datafeeds
+
+    def datafeed_as_seen(self, datafeed: Datafeed) -> Datafeed:
+        """Return a datafeed with the passing state that it is in, if it is stopping."""
+        return self._datafeed_runs.as_seen(datafeed)
+
+    def datafeed_problem(self, datafeed_id: str) -> str:
+        """Say what keeps a started datafeed from searching."""
+        return self._datafeed_runs.problem(datafeed_id)
+
+    def run_datafeed(self, datafeed_id: str) -> None:
+        """Run a datafeed that was started."""
+        self._datafeed_runs.take(datafeed_id)
+
+    def halt_datafeed(self, datafeed_id: str, stop: Callable[[], T], timeout_seconds: float) -> T:
+        """Stop a datafeed between two of its searches; ``stop`` appends the event."""
+        return self._datafeed_runs.halt(datafeed_id, stop, timeout_seconds)
+
     # -------------------------------------------------------------------------------------------------------- end
 
     def give_up_waiting(self) -> None:
@@ -265,8 +288,9 @@ class Server(Application):
         self._stopping.set()
 
     def close(self) -> None:
-        """Let go of all jobs, none of which is closed by that, and of the database."""
+        """Let go of all jobs and datafeeds, none of which is closed or stopped by that, and of the database."""
         self.give_up_waiting()
+        self._datafeed_runs.close()
         self._stopped.set()
         self.notifier.stop()
         if self._housekeeper.is_alive():

@@ -64,6 +64,9 @@ class Settings:
     credentials: Credentials = Credentials()
     notifications: Notifications = field(default_factory=Notifications)
 
+    sources: str | None = None
+    """The TOML file that says where datafeeds may read from; None: nowhere."""
+
     @classmethod
     def read(
         cls,
@@ -71,6 +74,7 @@ class Settings:
         database: str | None = None,
         server: str | None = None,
         api_key: str | None = None,
+        sources: str | None = None,
     ) -> "Settings":
         """Take what is not given from the environment.
 
@@ -86,6 +90,7 @@ class Settings:
                 environment.get("MARIGRAPH_PASSWORD"),
             ),
             notifications=Notifications.read(environment),
+            sources=sources or environment.get("MARIGRAPH_SOURCES") or None,
         )
 
 

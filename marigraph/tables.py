@@ -2,8 +2,8 @@
 
 The log's own tables are in ``eventstore/tables.py``; all DDL goes through Alembic (``migrations/``). Rows carry the
 columns that queries filter and sort by, and the resource itself as JSON text, written once and handed out as it is.
-Times are milliseconds since the epoch. ``jobs`` is the fold of each job's stream; the result tables are written by
-the job's runner together with its checkpoint.
+Times are milliseconds since the epoch. ``jobs`` and ``datafeeds`` are the folds of their streams; the result tables
+are written by the job's runner together with its checkpoint.
 """
 
 from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
@@ -83,6 +83,17 @@ categories = Table(
     Column("job_id", Text, primary_key=True),
     Column("category_id", BigInteger, primary_key=True),
     Column("body", Text, nullable=False),
+)
+
+datafeeds = Table(
+    "datafeeds",
+    metadata,
+    Column("datafeed_id", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),  # of the stream up to which the row is folded
+    Column("fold_version", Integer, nullable=False),  # of the code that folded it; another one starts over
+    Column("job_id", Text, nullable=True),  # null for a deleted datafeed
+    Column("state", Text, nullable=False),
+    Column("body", Text, nullable=False),  # the whole aggregate (domain.datafeeds.datafeed.encode_datafeed)
 )
 
 score_bases = Table(  # what the scores of final results rest on (domain/model/hindsight.py)

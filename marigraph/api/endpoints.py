@@ -111,13 +111,22 @@ class Endpoint:
 
 def all_endpoints() -> list[Endpoint]:
     """Return every endpoint; of two whose paths could both match, the more special one comes first."""
-    from marigraph.api import absent, cluster, history, jobs, results, snapshots  # they import this module
+    from marigraph.api import (  # they import this module
+        absent,
+        cluster,
+        datafeeds,
+        history,
+        jobs,
+        results,
+        snapshots,
+    )
 
     return [
         *cluster.ENDPOINTS,
         *jobs.ENDPOINTS,
         *results.ENDPOINTS,
         *snapshots.ENDPOINTS,
+        *datafeeds.ENDPOINTS,
         *history.ENDPOINTS,
         *absent.ENDPOINTS,
     ]

@@ -46,6 +46,7 @@ class HttpError(Exception):
 
 REFUSALS: Final[dict[type[Exception], Refusal]] = {
     errors.NotFound: Refusal(404, "resource_not_found_exception"),
+    errors.IndexNotFound: Refusal(404, "index_not_found_exception"),
     errors.AlreadyExists: Refusal(400, "resource_already_exists_exception"),
     errors.Conflict: Refusal(409, "status_exception"),
     errors.BadRequest: Refusal(400, "status_exception"),

@@ -14,12 +14,13 @@ import typer
 from domain.errors import DomainError, InvalidArgument
 from eventstore import EventStoreError
 from marigraph import __version__
-from marigraph.cli import access, data, database, explain, jobs, results, serve, snapshots
+from marigraph.cli import access, data, database, datafeeds, explain, jobs, results, serve, snapshots
 from marigraph.cli.output import console
 from marigraph.cli.session import Session
 from marigraph.runner import JobFailed
 from marigraph.schema import SchemaError
 from marigraph.settings import Settings
+from marigraph.sources.base import MissingIndex, SourceError
 
 REFUSED, INTERRUPTED = 2, 130
 
@@ -44,6 +45,7 @@ app = typer.Typer(
     epilog="Example: `marigraph run --job job.json data.csv` makes a job, feeds it and prints the anomalies.",
 )
 app.add_typer(jobs.app, name="job")
+app.add_typer(datafeeds.app, name="datafeed")
 app.add_typer(snapshots.app, name="snapshots")
 app.add_typer(access.keys, name="keys")
 app.add_typer(access.users, name="users")
@@ -84,6 +86,14 @@ def root(
             help="For the server (or MARIGRAPH_API_KEY; or MARIGRAPH_USER and MARIGRAPH_PASSWORD).",
         ),
     ] = None,
+    sources: Annotated[
+        str | None,
+        typer.Option(
+            "--sources",
+            metavar="FILE",
+            help="TOML file that says where datafeeds may read from (default: MARIGRAPH_SOURCES, else nowhere).",
+        ),
+    ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what happens to standard error.")] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
@@ -98,7 +108,7 @@ def root(
     if db is not None and server is not None:
         msg = "give --db or --server, not both"
         raise InvalidArgument(msg)
-    context.obj = Session(Settings.read(database=db, server=server, api_key=api_key))
+    context.obj = Session(Settings.read(database=db, server=server, api_key=api_key, sources=sources))
 
 
 def run() -> None:
@@ -122,7 +132,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         return _refuse(cast(ParserError, error).format_message())
     except OSError as error:
         return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except (DomainError, EventStoreError, SchemaError, JobFailed, ValueError) as error:
+    except (DomainError, EventStoreError, SchemaError, JobFailed, SourceError, MissingIndex, ValueError) as error:
         return _refuse(str(error))
     except (KeyboardInterrupt, typer.Abort):
         _refuse("stopped; what was acknowledged is stored, the same command continues from there")

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +34,9 @@ def serve(
         Path | None, typer.Option("--tls-cert", help="Certificate chain (PEM); makes it HTTPS.", exists=True)
     ] = None,
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Private key (PEM).", exists=True)] = None,
+    sources: Annotated[
+        Path | None, typer.Option("--sources", help="TOML file that says where datafeeds may read from.", exists=True)
+    ] = None,
     require_credentials: Annotated[
         bool, typer.Option("--require-credentials", help="Ask callers on this machine too who they are.")
     ] = False,
@@ -47,6 +51,8 @@ def serve(
     from marigraph.logs import configure_logs
 
     settings = session_of(context).local_settings()
+    if sources is not None:
+        settings = replace(settings, sources=str(sources))
     chosen = log_format or (LogFormat.CONSOLE if sys.stderr.isatty() else LogFormat.JSON)
     configure_logs(chosen.value, logging.WARNING if quiet else logging.INFO)
     serve(settings, Listening(host, port, tls_cert, tls_key, require_credentials))

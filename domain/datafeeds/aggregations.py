@@ -1,0 +1,347 @@
+"""Aggregations of a datafeed: checked, kept as a tree, and turned into records, one for each of their leaves.
+
+A datafeed's aggregations are exactly one histogram over the time field; in it a ``max`` of the time field, any number
+of metrics, and at most one ``terms`` aggregation per level, which may hold the same again. Each innermost bucket that
+holds documents becomes one record: the values of the ``terms`` above it, its metrics, the time, and ``doc_count``.
+:class:`Aggregator` does that for sources that cannot aggregate, :func:`flatten` reads the answer of one that can.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from domain.config.durations import parse_duration_ms
+from domain.config.fields import kind_of
+from domain.datafeeds.matching import as_number
+from domain.errors import BadRequest, InvalidArgument
+
+METRICS: Final = ("max", "min", "avg", "sum", "value_count", "cardinality")
+DOC_COUNT: Final = "doc_count"
+TERMS_SIZE_DEFAULT: Final = 10
+DEPTH_MAX: Final = 10
+_CALENDAR_MS: Final = {
+    **dict.fromkeys(("second", "1s"), 1_000),
+    **dict.fromkeys(("minute", "1m"), 60_000),
+    **dict.fromkeys(("hour", "1h"), 3_600_000),
+    **dict.fromkeys(("day", "1d"), 86_400_000),
+}
+_HISTOGRAMS: Final = ("date_histogram", "histogram")
+_WITHOUT: Final = frozenset({"meta"})
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number made of the documents of a bucket."""
+
+    name: str
+    kind: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What is made of the documents of one bucket."""
+
+    metrics: tuple[Metric, ...] = ()
+    terms: "TermsBuckets | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class TermsBuckets:
+    """One bucket for each value of a field, the most frequent ones up to ``size``."""
+
+    name: str
+    field: str
+    size: int
+    inner: Level
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """One bucket for each interval of time."""
+
+    name: str
+    field: str
+    interval_ms: int
+    inner: Level
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Every field that is read, each once."""
+        found = [self.field]
+        level: Level | None = self.inner
+        while level is not None:
+            found += [metric.field for metric in level.metrics]
+            found += [level.terms.field] if level.terms else []
+            level = level.terms.inner if level.terms else None
+        return tuple(dict.fromkeys(found))
+
+
+def parse_aggregations(body: object, time_field: str) -> Histogram:
+    """Read and check the aggregations of a datafeed.
+
+    Raises
+    ------
+    BadRequest, InvalidArgument
+        They are not of the shape that records can be made of; the message says why.
+    """
+    name, kind, options, inner = _only(body)
+    if kind not in _HISTOGRAMS:
+        msg = "aggregations must have a date_histogram or histogram at their top"
+        raise BadRequest(msg)
+    histogram_field = options.get("field")
+    if histogram_field != time_field:
+        msg = f"the {kind} must be over the time field [{time_field}], not over [{histogram_field}]"
+        raise BadRequest(msg)
+    if options.get("time_zone") not in (None, "UTC", "Z", "+00:00"):
+        msg = "the date_histogram must be in UTC"
+        raise BadRequest(msg)
+    level = _level(inner, 0)
+    if not any(metric.kind == "max" and metric.field == time_field for metric in _all_metrics(level)):
+        msg = f"the {kind} must have a nested max aggregation of the time field [{time_field}]"
+        raise BadRequest(msg)
+    return Histogram(name, time_field, _interval_ms(kind, options), level)
+
+
+def _only(body: object) -> tuple[str, str, Mapping[str, Any], object]:
+    aggregations = _read_all(body)
+    if len(aggregations) != 1:
+        msg = "aggregations must have exactly one date_histogram or histogram at their top"
+        raise BadRequest(msg)
+    return aggregations[0]
+
+
+def _read_all(body: object) -> list[tuple[str, str, Mapping[str, Any], object]]:
+    """Return name, kind, options and inner aggregations of each aggregation of a level."""
+    if not isinstance(body, Mapping):
+        raise _malformed(what="aggregations", value=body)
+    found = []
+    for name, definition in body.items():
+        if not isinstance(definition, Mapping):
+            raise _malformed(what=f"aggregation [{name}]", value=definition)
+        inner = definition.get("aggregations", definition.get("aggs"))
+        kinds = [key for key in definition if key not in ("aggregations", "aggs", *_WITHOUT)]
+        if len(kinds) != 1 or not isinstance(definition[kinds[0]], Mapping):
+            msg = f"aggregation [{name}] must have exactly one type, with an object of options"
+            raise BadRequest(msg)
+        found.append((str(name), str(kinds[0]), definition[kinds[0]], inner))
+    return found
+
+
+def _malformed(*, what: str, value: object) -> BadRequest:
+    return BadRequest(f"{what}: expected an object but got [{kind_of(value)}]")
+
+
+def _level(body: object, depth: int) -> Level:
+    metrics: list[Metric] = []
+    terms: list[TermsBuckets] = []
+    for name, kind, options, inner in _read_all(body) if body is not None else []:
+        field_name = options.get("field")
+        if not isinstance(field_name, str) or not field_name:
+            msg = f"aggregation [{name}] must name its field"
+            raise BadRequest(msg)
+        if kind in METRICS:
+            metrics.append(Metric(name, kind, field_name))
+        elif kind == "terms" and depth < DEPTH_MAX:
+            terms.append(TermsBuckets(name, field_name, _size(name, options), _level(inner, depth + 1)))
+        else:
+            allowed = ", ".join(("terms", *METRICS))
+            msg = f"aggregation [{name}] of type [{kind}] is not supported here; allowed are [{allowed}]"
+            raise BadRequest(msg)
+    if len(terms) > 1:
+        names = ", ".join(each.name for each in terms)
+        msg = f"one level may have only one aggregation into buckets, not [{names}]"
+        raise BadRequest(msg)
+    return Level(tuple(metrics), terms[0] if terms else None)
+
+
+def _all_metrics(level: Level) -> Iterator[Metric]:
+    yield from level.metrics
+    if level.terms:
+        yield from _all_metrics(level.terms.inner)
+
+
+def _size(name: str, options: Mapping[str, Any]) -> int:
+    size = options.get("size", TERMS_SIZE_DEFAULT)
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 < size <= 2**31:
+        msg = f"[size] of aggregation [{name}] must be greater than 0"
+        raise BadRequest(msg)
+    return size
+
+
+def _interval_ms(kind: str, options: Mapping[str, Any]) -> int:
+    key, value = next(
+        ((key, options[key]) for key in ("fixed_interval", "calendar_interval", "interval") if key in options),
+        ("interval", None),
+    )
+    interval: int | None = None
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53:
+        interval = int(value)
+    elif isinstance(value, str) and kind == "date_histogram":
+        interval = _CALENDAR_MS.get(value) if key == "calendar_interval" else None
+        if interval is None and key != "calendar_interval":
+            interval = _CALENDAR_MS.get(value) or parse_duration_ms(value, key)
+    if interval is None:
+        msg = f"[{key}] of the {kind} must be a length of time that is always the same, not [{value}]"
+        raise InvalidArgument(msg)
+    if interval <= 0:
+        msg = "the interval of the histogram must be greater than 0"
+        raise BadRequest(msg)
+    return interval
+
+
+def aggregation_body(histogram: Histogram) -> Record:
+    """Return aggregations as a search engine of any version is asked for them."""
+    options = {"field": histogram.field, "interval": histogram.interval_ms, "min_doc_count": 1}
+    return {histogram.name: {"histogram": options, "aggs": _level_body(histogram.inner)}}
+
+
+def _level_body(level: Level) -> Record:
+    shown: Record = {metric.name: {metric.kind: {"field": metric.field}} for metric in level.metrics}
+    if level.terms:
+        inner = _level_body(level.terms.inner)
+        terms = {"terms": {"field": level.terms.field, "size": level.terms.size}}
+        shown[level.terms.name] = {**terms, **({"aggs": inner} if inner else {})}
+    return shown
+
+
+# ------------------------------------------------------------------------------------- from the answer of a source
+
+
+def flatten(histogram: Histogram, answer: Mapping[str, Any]) -> Iterator[Record]:
+    """Make records of the ``aggregations`` of a search's answer, in order of time."""
+    for bucket in answer.get(histogram.name, {}).get("buckets", ()):
+        yield from _flatten(histogram, histogram.inner, bucket, {})
+
+
+def _flatten(histogram: Histogram, level: Level, bucket: Mapping[str, Any], above: Record) -> Iterator[Record]:
+    if not bucket.get(DOC_COUNT):
+        return
+    found = dict(above)
+    for metric in level.metrics:
+        value = bucket.get(metric.name, {}).get("value")
+        if value is None:
+            continue
+        if metric.kind == "max" and metric.field == histogram.field:
+            found[histogram.field] = int(value)
+        else:
+            found[metric.name] = value
+    inner = bucket.get(level.terms.name, {}).get("buckets", ()) if level.terms else ()
+    if level.terms and inner:
+        for each in inner:
+            key = each.get("key_as_string", each.get("key"))
+            yield from _flatten(histogram, level.terms.inner, each, {**found, level.terms.name: key})
+    else:
+        yield {**found, DOC_COUNT: bucket[DOC_COUNT]}
+
+
+# -------------------------------------------------------------------------------------------------- from documents
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """The documents of one bucket, as far as its metrics need them."""
+
+    level: Level
+    doc_count: int = 0
+    values: dict[str, Any] = field(default_factory=dict)
+    inner: dict[Any, "_Bucket"] = field(default_factory=dict)
+
+    def add(self, document: Mapping[str, Any]) -> None:
+        self.doc_count += 1
+        for metric in self.level.metrics:
+            for value in _leaves(document.get(metric.field)):
+                _add(self.values, metric, value)
+        if self.level.terms:
+            for value in dict.fromkeys(map(_key, _leaves(document.get(self.level.terms.field)))):
+                bucket = self.inner.get(value)
+                if bucket is None:
+                    bucket = self.inner[value] = _Bucket(self.level.terms.inner)
+                bucket.add(document)
+
+    def answer(self) -> Record:
+        """Return the bucket as a search engine answers it."""
+        shown: Record = {DOC_COUNT: self.doc_count}
+        for metric in self.level.metrics:
+            value = _result(metric, self.values.get(metric.name))
+            if value is not None:
+                shown[metric.name] = {"value": value}
+        terms = self.level.terms
+        if terms:
+            ranked = sorted(self.inner.items(), key=lambda item: (-item[1].doc_count, str(item[0])))[: terms.size]
+            shown[terms.name] = {"buckets": [{"key": key, **bucket.answer()} for key, bucket in ranked]}
+        return shown
+
+
+def _leaves(value: Any) -> Iterable[Any]:
+    if isinstance(value, list):
+        return (item for item in value if item is not None)
+    return () if value is None else (value,)
+
+
+def _key(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, int | float | str) else str(value)
+
+
+def _add(values: dict[str, Any], metric: Metric, value: Any) -> None:
+    name = metric.name
+    if metric.kind == "value_count":
+        values[name] = values.get(name, 0) + 1
+    elif metric.kind == "cardinality":
+        values.setdefault(name, set()).add(_key(value))
+    else:
+        number = as_number(value) if isinstance(value, int | float | str) else None
+        if number is not None and math.isfinite(number):
+            values.setdefault(name, []).append(number)
+
+
+def _result(metric: Metric, gathered: Any) -> float | int | None:
+    match metric.kind:
+        case "value_count":
+            return gathered or 0
+        case "cardinality":
+            return len(gathered or ())
+        case "sum":
+            return math.fsum(gathered or ())
+    if not gathered:
+        return None
+    if metric.kind == "avg":
+        return math.fsum(gathered) / len(gathered)
+    largest: float | int = max(gathered) if metric.kind == "max" else min(gathered)
+    return largest
+
+
+class Aggregator:
+    """Aggregates documents that come in order of time, one interval after the other.
+
+    Memory is bounded by the documents of one interval.
+    """
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        self._start: int | None = None
+        self._bucket = _Bucket(histogram.inner)
+
+    def add(self, documents: Iterable[Mapping[str, Any]]) -> list[Record]:
+        """Take documents in; return the records of the intervals that they completed."""
+        records: list[Record] = []
+        histogram = self._histogram
+        for document in documents:
+            start = document[histogram.field] // histogram.interval_ms
+            if start != self._start:
+                records += self.finish()
+                self._start = start
+            self._bucket.add(document)
+        return records
+
+    def finish(self) -> list[Record]:
+        """Return the records of the last interval, and forget it."""
+        answer = {self._histogram.name: {"buckets": [self._bucket.answer()]}}
+        self._bucket = _Bucket(self._histogram.inner)
+        self._start = None
+        return list(flatten(self._histogram, answer))
