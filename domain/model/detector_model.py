@@ -90,6 +90,8 @@ class DetectorModel:
     groups : dict of str to Groups
         Of kinds of detectors that need them: ``attributes`` (by value and partition), ``members`` (over value and
         partition), ``scopes`` (partition, of attributes).
+    empty_bytes : int
+        What tables take before the first series, as far as that matters beside what series take.
     group_bytes : dict of str to int
         What the state of a group takes, its name left out.
     plotting : Plotting or None
@@ -111,6 +113,7 @@ class DetectorModel:
         self.calibrations = [Calibration(bucket_span_seconds) for _ in self.features]
         self.open_bytes = 8 * len(ACCUMULATORS[self.traits.accumulator].INITIAL) * n_open_max
         self.bytes_per_series = sum(map(bytes_per_series, self.features)) + self.open_bytes
+        self.empty_bytes = 0
         self.groups: dict[str, Groups] = {}
         self.group_bytes: dict[str, int] = {}
         self.activity = Activity(detector)
@@ -123,7 +126,7 @@ class DetectorModel:
             groups.table.n_series * self.group_bytes[key] + groups.table.name_bytes
             for key, groups in self.groups.items()
         )
-        return self.series.n_series * self.bytes_per_series + self.series.name_bytes + of_groups
+        return self.empty_bytes + self.series.n_series * self.bytes_per_series + self.series.name_bytes + of_groups
 
     def cost_of(self, name: Name) -> int:
         """Return the bytes that a new series will take, with the groups that it is the first of."""

@@ -70,7 +70,7 @@ class Model:
         ]
         for model in self._detectors:
             model.plotting = Plotting.of(config.model_plot_config)
-        self._memory = Memory(config.model_memory_limit_bytes, bytes_for_categories(config))
+        self._memory = Memory(config.model_memory_limit_bytes, bytes_for_categories(config), self._memory_bytes())
         self._scorer = BucketScorer(config)
         self._messages = Messages.of(config)
         self._open: dict[int, OpenBucket] = {}
@@ -330,7 +330,10 @@ class Model:
         window = max(PRUNE_WINDOW_SECONDS, PRUNE_WINDOW_BUCKETS * self._timeline.span)
         pruned = [model.prune(now - window) for model in self._detectors]
         if any(pruned):
-            self._memory.settle(BASE_BYTES + sum(model.memory_bytes for model in self._detectors))
+            self._memory.settle(self._memory_bytes())
+
+    def _memory_bytes(self) -> int:
+        return BASE_BYTES + sum(model.memory_bytes for model in self._detectors)
 
     def _drop_before(self, target: int) -> None:
         for bucket in [bucket for bucket in self._open if bucket < target]:

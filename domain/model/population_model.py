@@ -10,7 +10,7 @@ import numpy as np
 
 from domain.config.detector import Detector
 from domain.model.accumulators import Accumulator
-from domain.model.arrays import Arrays, Floats, Ints, capacity_for, grown
+from domain.model.arrays import CAPACITY_MIN, Arrays, Floats, Ints, capacity_for, grown
 from domain.model.causes import causes_of
 from domain.model.detector_model import DetectorModel, under
 from domain.model.findings import Findings
@@ -47,6 +47,7 @@ class PopulationModel(DetectorModel):
         of_attribute = sum(feature.bytes_per_attribute for feature in self.populations)
         self.group_bytes = {"attributes": of_attribute + 16, "members": 8}
         self.bytes_per_series = self.open_bytes + 8 + 2 * GROUP_OF_SLOT_BYTES
+        self.empty_bytes = CAPACITY_MIN * of_attribute  # attributes may be few, and their tables are never smaller
         self.features = []
         self.active: Floats = np.zeros(capacity_for(0))
         self.totals: Floats = np.zeros((2, capacity_for(0)))

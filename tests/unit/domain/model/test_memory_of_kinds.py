@@ -87,7 +87,7 @@ def test_what_was_silent_for_a_month_is_given_back(fields: dict[str, Any], shape
 @every_kind
 def test_beyond_the_limit_there_are_no_new_series(fields: dict[str, Any], shape: tuple[int, int, int]) -> None:
     model = Model(job(fields, limit="1mb"))
-    model._memory.limit = 150_000
+    model._memory.limit = model._memory.used + 100_000
     model.add(grid(shape, 0))
     model.add(grid((1, 1, 1), 900))
     stats = model.size_stats()
