@@ -84,9 +84,13 @@ class SqliteBackend:
         except DBAPIError as error:
             self._writers.dispose()
             raise (self.wrap(error) or error) from error
+
+    @property
+    def _driver(self) -> sqlite3.Connection:
+        """The driver's own connection of the writer; another one after Ctrl-C in a statement has ended it."""
         driver = self._connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)
-        self._driver = driver
+        return driver
 
     def write(self, requests: Sequence[AppendRequest]) -> None:
         with self._lock:

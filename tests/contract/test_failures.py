@@ -90,6 +90,19 @@ def test_transaction_that_raises_writes_nothing(store: EventStore) -> None:
     assert store.read_checkpoint("p") == 0
 
 
+def test_ctrl_c_in_a_statement_leaves_a_store_that_works(store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    store.append("job-a", [event(1)], NO_STREAM)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt), store.transaction() as connection:
+        patched.setattr(connection.dialect, "do_execute", interrupted)
+        connection.exec_driver_sql("SELECT 1")
+    lease = store.acquire("job-a", "me", 10.0)
+    assert lease is not None
+    assert store.append("job-a", [event(2)], 1, epoch=lease.epoch).last_version == 2
+
+
 def test_append_inside_the_own_transaction_is_refused_and_does_not_hang(store: EventStore) -> None:
     with store.transaction() as connection:
         with pytest.raises(NestedTransaction):
