@@ -14,7 +14,8 @@ from domain.explanation.parts import Part, Stage, made, of, one
 from domain.explanation.tails import still_stages, tail_stages
 from domain.model import expectation, forecast, spread
 from domain.model.arrays import Floats
-from domain.model.feature_model import COUNT, EXPECTATION, ORIGIN, SPREAD, Candidates, FeatureModel, Judgement
+from domain.model.candidates import Candidates
+from domain.model.feature_model import COUNT, EXPECTATION, ORIGIN, SPREAD, FeatureModel, Judgement
 from domain.model.functions import Feature
 
 MEANINGS: Final = {

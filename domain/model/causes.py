@@ -12,7 +12,7 @@ import numpy as np
 
 from domain.config.detector import Detector
 from domain.model.arrays import Floats, Ints
-from domain.model.feature_model import Candidates, without_records
+from domain.model.candidates import Candidates, without_records
 from domain.model.places_model import PlaceCandidates
 from domain.model.probability import PROBABILITY_MIN
 from domain.model.results import Cause, RecordResult

@@ -17,8 +17,9 @@ from domain.model import novelty
 from domain.model.accumulators import ACCUMULATORS, Accumulator
 from domain.model.activity import SERIES, Activity
 from domain.model.arrays import Arrays, Bools, Floats, Ints, Selection
+from domain.model.candidates import Candidates
 from domain.model.causes import Causes
-from domain.model.feature_model import BYTES_PER_SERIES, PEAKS, Candidates, FeatureModel
+from domain.model.feature_model import BYTES_PER_SERIES, PEAKS, FeatureModel
 from domain.model.findings import Findings, Standing
 from domain.model.functions import FUNCTIONS, Feature
 from domain.model.groups import Groups

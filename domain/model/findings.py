@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from domain.model.accumulator import Accumulator
 from domain.model.arrays import Floats, Ints
+from domain.model.candidates import Candidates
 from domain.model.causes import Causes
-from domain.model.feature_model import Candidates
 from domain.model.influences import Explained, Reconsider, explain
 
 

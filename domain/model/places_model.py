@@ -11,7 +11,7 @@ import numpy as np
 
 from domain.model.accumulators import turned
 from domain.model.arrays import Arrays, Floats, Ints, Selection, capacity_for, grown
-from domain.model.feature_model import Candidates, without_records
+from domain.model.candidates import Candidates, without_records
 from domain.model.functions import Feature
 from domain.model.probability import COUNT_MIN, PROBABILITY_MIN
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from domain.config.functions import Side
 from domain.model.arrays import Arrays, Bools, Floats, Ints, capacity_for, grown
-from domain.model.feature_model import BYTES_PER_SERIES, Candidates, FeatureModel, Judgement, without_records
+from domain.model.candidates import Candidates, without_records
+from domain.model.feature_model import BYTES_PER_SERIES, FeatureModel, Judgement
 from domain.model.functions import Feature
 from domain.model.influences import Reconsider
 from domain.model.plot import Bounds, bounds_around

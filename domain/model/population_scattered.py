@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from domain.model.arrays import Arrays, Floats, Ints
-from domain.model.feature_model import Candidates, without_records
+from domain.model.candidates import Candidates, without_records
 from domain.model.functions import Feature
 from domain.model.influences import Reconsider
 from domain.model.places_model import N_CENTRES_OF_POPULATION, PlaceCandidates, PlacesModel

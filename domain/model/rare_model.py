@@ -12,9 +12,9 @@ import numpy as np
 from domain.config.detector import Detector
 from domain.model.accumulators import Accumulator
 from domain.model.arrays import Arrays, Bools, Floats, Ints, capacity_for, grown
+from domain.model.candidates import Candidates, without_records
 from domain.model.causes import Causes, causes_of
 from domain.model.detector_model import DetectorModel, under
-from domain.model.feature_model import Candidates, without_records
 from domain.model.findings import Findings
 from domain.model.groups import GROUP_OF_SLOT_BYTES, Groups
 from domain.model.rarity import N_ROWS, UNIT, Rarity

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from domain.model.arrays import Arrays, Floats, Ints, Selection, Singles, capacity_for, grown
-from domain.model.feature_model import Candidates, without_records
+from domain.model.candidates import Candidates, without_records
 from domain.model.functions import Feature
 from domain.model.probability import COUNT_MIN, PROBABILITY_MIN
 
