@@ -184,6 +184,13 @@ class Families:
         beyond: Bools = (modes.distance(rows, y) > 1.9) & (rows[modes.TRUST] > WEIGHT_SEEN)
         return beyond
 
+    def two_modes(self, selection: Selection) -> Bools | None:
+        """Tell which series have two modes beyond doubt; None: none has."""
+        if not self._has_modes:
+            return None
+        found: Bools = self.rows[MODES.start + modes.TRUST, selection] >= 0.5
+        return found
+
     def of(self, slots: Ints) -> Floats:
         """Return a copy of the rows of some series."""
         rows: Floats = self.rows[:, slots]

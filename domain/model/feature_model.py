@@ -143,7 +143,7 @@ class FeatureModel:
         z = residual / scale
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
         news = self.novelty.judge(selection, y, residual, z)
-        still = self.stillness.judge(selection, y)
+        still = self.stillness.judge(selection, y, self.families.two_modes(selection))
         return Judgement(selection, time_seconds, rows, x, y, expected.mixed, residual, scale, z, expected, news, still)
 
     def bounds(self, slots: Ints, time_seconds: float) -> Bounds:

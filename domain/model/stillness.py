@@ -73,13 +73,15 @@ class Stillness:
         if n_slots > self.rows.shape[1]:
             self.rows = grown(self.rows, capacity_for(n_slots))
 
-    def judge(self, selection: Selection, y: Floats) -> Stand:
+    def judge(self, selection: Selection, y: Floats, is_on_or_off: Bools | None = None) -> Stand:
         """Say how far values moved, where runs begin or go on, and how improbable they are.
 
         Parameters
         ----------
         y : ndarray of shape (m,)
             Values relative to their origins.
+        is_on_or_off : ndarray of shape (m,) or None
+            Which series have two modes, in either of which they stand; None: no series has.
         """
         last, size = self.rows[:RUN, selection]
         step = np.abs(y - last)
@@ -90,6 +92,8 @@ class Stillness:
         exponents = run * (1.0 - RUN_FADE) - np.log((STILL_PRIOR + still) / (STEPS_PRIOR + steps))
         np.minimum(exponents, RUN_MAX, out=exponents)
         exponents *= is_still
+        if is_on_or_off is not None:
+            exponents *= ~is_on_or_off
         return Stand(step, is_still, exponents)
 
     def learn(self, selection: Selection, y: Floats, stand: Stand) -> None:
