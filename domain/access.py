@@ -81,7 +81,6 @@ class UserDeleted(Event):
 ACCESS_EVENTS: Final[dict[str, type[Event]]] = {
     model.type: model for model in (KeyCreated, KeyRevoked, UserCreated, PasswordChanged, UserDeleted)
 }
-HAS_VERIFIER: Final = frozenset({KeyCreated.type, UserCreated.type, PasswordChanged.type})
 
 
 # ----------------------------------------------------------------------------------------------------------- state

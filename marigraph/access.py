@@ -32,8 +32,7 @@ from domain.access import (
     evolve,
     privileges_of,
 )
-from domain.errors import Conflict
-from eventstore import EventStore, NewEvent, Payload, PayloadMissing, StoredEvent, WrongExpectedVersion
+from eventstore import EventStore, NewEvent, Payload, PayloadMissing, StoredEvent
 from marigraph.codec import build_codec, recorded
 from marigraph.context import Context
 from marigraph.credentials import (
@@ -46,11 +45,11 @@ from marigraph.credentials import (
     secret_verifier,
     unmatched_verifier,
 )
+from marigraph.racing import until_first
 
 STREAM: Final = "access"
 VERIFIER_CODEC: Final = "verifier-1"
 
-TRIES_MAX: Final = 50
 REFRESH_SECONDS: Final = 1.0
 """Between two looks for news; how long a revoked key may still be good."""
 
@@ -188,18 +187,16 @@ class AccessControl:
         payload = None
         if verifier is not None:
             payload = Payload(verifier, VERIFIER_CODEC, hashlib.sha256(verifier).digest())
-        for _ in range(TRIES_MAX):
-            access = self.access
+
+        def attempt() -> Access:
+            access = self.access  # reads what others appended
             event = decide(access, command)
             new = NewEvent(event.type, event.model_dump_json(exclude_defaults=True).encode(), 1, payload)
-            try:
-                self._store.append(STREAM, [new], access.version, actor=context.actor, request_id=context.request_id)
-            except WrongExpectedVersion:
-                continue
-            self._drop_unused(access.verifiers - self.access.verifiers)
-            return
-        msg = f"keys and users were changed by others {TRIES_MAX} times meanwhile; try again"
-        raise Conflict(msg)
+            self._store.append(STREAM, [new], access.version, actor=context.actor, request_id=context.request_id)
+            return access
+
+        before = until_first(attempt, lambda: None, "keys and users were")
+        self._drop_unused(before.verifiers - self.access.verifiers)
 
     def _drop_unused(self, before: frozenset[bytes]) -> None:
         """Drop the verifiers that nothing needs any more, those too that a crash left behind."""

@@ -7,21 +7,19 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
 from domain.commands import Command
-from domain.errors import Conflict, TimedOut
+from domain.errors import TimedOut
 from domain.events import Event
 from domain.job import Job, decide
 from domain.records import EncodedBatch, RecordBatch, encode_batch
-from eventstore import AppendResult, EventStore, NewEvent, WrongExpectedVersion
+from eventstore import AppendResult, EventStore, NewEvent
 from marigraph.codec import new_event, stream_of
 from marigraph.context import Context
 from marigraph.jobs import Jobs
+from marigraph.racing import until_first
 from marigraph.results import results_version
 
 POLL_SECONDS = 0.05
 """Between two looks whether the owner elsewhere has analysed what we appended."""
-
-TRIES_MAX = 50
-"""Decisions made anew because another writer appended first; chosen: far above what honest writers need."""
 
 
 class Encoded(NamedTuple):
@@ -182,17 +180,13 @@ def carry_out(
     DomainError
         The command is not allowed.
     """
-    with writer.turn:
-        for _ in range(TRIES_MAX):
-            events = decide(writer.job, command_for(writer.job))
-            if not events:
-                return []
-            try:
-                writer.append(events, context, records=records, command_id=command_id)
-            except WrongExpectedVersion:
-                writer.catch_up()
-                continue
+
+    def attempt() -> list[Event]:
+        events = decide(writer.job, command_for(writer.job))
+        if events:
+            writer.append(events, context, records=records, command_id=command_id)
             writer.catch_up()
-            return events
-    msg = f"job [{writer.job.job_id}] was changed by others {TRIES_MAX} times meanwhile; try again"
-    raise Conflict(msg)
+        return events
+
+    with writer.turn:
+        return until_first(attempt, writer.catch_up, f"job [{writer.job.job_id}] was")

@@ -24,9 +24,6 @@ from marigraph.datafeeds.queries import match_datafeeds
 from marigraph.datafeeds.repository import DatafeedWriter
 from marigraph.sources import MissingIndex, Search
 
-START_SECONDS: Final = 20.0
-"""How long a start waits unless told otherwise (the API's default)."""
-
 STOP_SECONDS: Final = 5 * 60.0
 """How long a stop waits for the search at hand."""
 

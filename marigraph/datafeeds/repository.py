@@ -11,11 +11,11 @@ from sqlalchemy import Connection, Row, delete, select
 from domain.datafeeds.commands import DatafeedCommand
 from domain.datafeeds.datafeed import ABSENT, Datafeed, decide, decode_datafeed, encode_datafeed, evolve
 from domain.datafeeds.events import EVENT_TYPES
-from domain.errors import Conflict
 from domain.events import Event
-from eventstore import EventStore, StoredEvent, WrongExpectedVersion
+from eventstore import EventStore, StoredEvent
 from marigraph.codec import DATAFEED_PREFIX, build_codec, datafeed_stream, new_event, recorded
 from marigraph.context import Context
+from marigraph.racing import until_first
 from marigraph.sql import upsert
 from marigraph.tables import datafeeds
 
@@ -24,9 +24,6 @@ log = logging.getLogger(__name__)
 PROJECTION = "datafeeds"
 FOLD_VERSION = 1
 """Raised whenever ``evolve`` or the form of ``Datafeed`` changes; rows of another version are folded anew."""
-
-TRIES_MAX = 50
-"""Decisions made anew because another writer appended first."""
 
 
 class Datafeeds:
@@ -124,11 +121,10 @@ class DatafeedWriter:
         FencedOut
             Another process runs the datafeed now.
         """
-        for _ in range(TRIES_MAX):
+
+        def attempt() -> list[Event]:
             events = decide(self.datafeed, command)
-            if not events:
-                return []
-            try:
+            if events:
                 self._store.append(
                     datafeed_stream(self.datafeed.datafeed_id),
                     [new_event(event) for event in events],
@@ -137,13 +133,10 @@ class DatafeedWriter:
                     request_id=context.request_id,
                     epoch=self._epoch,
                 )
-            except WrongExpectedVersion:
                 self.catch_up()
-                continue
-            self.catch_up()
             return events
-        msg = f"datafeed [{self.datafeed.datafeed_id}] was changed by others {TRIES_MAX} times meanwhile; try again"
-        raise Conflict(msg)
+
+        return until_first(attempt, self.catch_up, f"datafeed [{self.datafeed.datafeed_id}] was")
 
 
 def _row(datafeed: Datafeed) -> dict[str, object]:

@@ -77,8 +77,6 @@ class Relation(NamedTuple):
 class SqlSource:
     """A database to read from; see ``base.Source``."""
 
-    is_aggregating = False
-
     def __init__(self, name: str, options: Options) -> None:
         self._name = name
         self._engine = _engine(name, options.require_text("url"))

@@ -6,7 +6,7 @@ import numpy as np
 
 from domain.api_time import parse_iso
 from domain.records.spans import Spans
-from domain.records.time_format import EPOCH, EPOCH_MS, parse_times
+from domain.records.time_format import parse_times
 
 
 def times_ms(texts: Sequence[str], time_format: str, default_year: int = 1970) -> list[int | None]:
@@ -20,11 +20,6 @@ def times_ms(texts: Sequence[str], time_format: str, default_year: int = 1970) -
     for row in np.flatnonzero(is_valid).tolist():
         found[row] = int(ms[row])
     return [_from_iso(text) if time is None else time for text, time in zip(texts, found, strict=True)]
-
-
-def is_epoch(time_format: str) -> bool:
-    """Tell whether a format is a number of seconds or milliseconds."""
-    return time_format in (EPOCH, EPOCH_MS)
 
 
 def _from_iso(text: str) -> int | None:
