@@ -1,13 +1,17 @@
 """What the environment decides: read once, at start, and passed on as a plain value."""
 
 import os
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
 
+from domain.errors import InvalidArgument
+
 DATABASE_FILE = "marigraph.db"
+MASTER_KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class Settings:
     credentials: Credentials = Credentials()
     notifications: Notifications = field(default_factory=Notifications)
 
+    master_key: bytes | None = field(default=None, repr=False)
+    """Wraps the keys of erasable jobs."""
     sources: str | None = None
     """The TOML file that says where datafeeds may read from; None: nowhere."""
 
@@ -90,8 +96,22 @@ class Settings:
                 environment.get("MARIGRAPH_PASSWORD"),
             ),
             notifications=Notifications.read(environment),
+            master_key=_read_master_key(environment.get("MARIGRAPH_MASTER_KEY")),
             sources=sources or environment.get("MARIGRAPH_SOURCES") or None,
         )
+
+
+def _read_master_key(text: str | None) -> bytes | None:
+    if not text:
+        return None
+    try:
+        key = b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != MASTER_KEY_BYTES:
+        msg = f"MARIGRAPH_MASTER_KEY must be {MASTER_KEY_BYTES} bytes in base64, as `openssl rand -base64 32` makes it"
+        raise InvalidArgument(msg)
+    return key
 
 
 def _default_database() -> str:
