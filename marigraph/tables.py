@@ -48,6 +48,7 @@ job_marks = Table(  # how far a job was at some versions, so that audits need no
     Column("invalid_date_count", BigInteger, nullable=False),
     Column("silence", BigInteger, nullable=False),  # longest time without data since the mark before, microseconds
     Column("latest_record_ms", BigInteger, nullable=True),
+    Column("final_end_ms", BigInteger, nullable=True),  # end of the last final bucket
     Column("body", LargeBinary, nullable=True),  # the job as of the version, compressed; null: at an earlier mark
 )
 

@@ -54,6 +54,7 @@ def upgrade() -> None:
         sa.Column("invalid_date_count", sa.BigInteger, nullable=False),
         sa.Column("silence", sa.BigInteger, nullable=False),
         sa.Column("latest_record_ms", sa.BigInteger),
+        sa.Column("final_end_ms", sa.BigInteger),
         sa.Column("body", sa.LargeBinary),
         sa.PrimaryKeyConstraint("job_id", "version", name="pk_job_marks"),
     )
