@@ -56,6 +56,7 @@ ENDS = {signal.SIGTERM: 0, signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}
     ],
 )
 def test_after_any_end_of_the_process_the_job_is_open_and_nothing_is_lost(server, api, sqlite_url, number):
+    assert httpx.get(server.url, headers={"Host": "evil.example.org"}).status_code == 403
     answer = httpx.get(server.url)
     assert json.loads(answer.text)["tagline"] == "You Know, for Search"
     assert "server" not in answer.headers
