@@ -1,6 +1,6 @@
 """Add keys of streams, and which programs may run with the database.
 
-Additive: the release before (0005) does not know the tables and is not disturbed by them. It would stop at events of
+Additive: the release before (0006) does not know the tables and is not disturbed by them. It would stop at events of
 types that it does not know, so none are written before somebody says that it runs no more (`marigraph db finish`); in
 a database without events nobody needs to.
 """
@@ -8,8 +8,8 @@ a database without events nobody needs to.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
@@ -33,7 +33,7 @@ def upgrade() -> None:
     )
     op.execute(
         "INSERT INTO compatibility (oldest_revision)"
-        " SELECT CASE WHEN EXISTS (SELECT 1 FROM events) THEN '0005' ELSE '0006' END"
+        " SELECT CASE WHEN EXISTS (SELECT 1 FROM events) THEN '0006' ELSE '0007' END"
     )
 
 
