@@ -244,6 +244,31 @@ class EventStore:
                 return connection.execute(statement).rowcount
             return sum(connection.execute(statement.where(payloads.c.digest == digest)).rowcount for digest in digests)
 
+    def drop_payloads(self, stream: str, from_version: int, to_version: int) -> int:
+        """Drop the payloads of a range of versions, a page at a time; returns how many.
+
+        One that a later event refers to as well, having equal bytes, stays.
+        """
+        later = self._payload_digests(stream, to_version, None)
+        n_dropped = 0
+        for after in range(from_version - 1, to_version, PAGE):
+            digests = self._payload_digests(stream, after, min(after + PAGE, to_version)) - later
+            if digests:
+                n_dropped += self.delete_payloads(stream, sorted(digests))
+        return n_dropped
+
+    def _payload_digests(self, stream: str, after_version: int, to_version: int | None) -> set[bytes]:
+        columns = events.c
+        query = (
+            select(columns.payload_digest)
+            .join(streams, streams.c.id == columns.stream_id)
+            .where(streams.c.name == stream, columns.version > after_version, columns.payload_digest.is_not(None))
+        )
+        if to_version is not None:
+            query = query.where(columns.version <= to_version)
+        with self.reading() as connection:
+            return set(connection.scalars(query))
+
     # Transactions of projections
 
     def transaction(self) -> AbstractContextManager[Connection]:

@@ -38,10 +38,11 @@ from domain.retention import read_retention
 from marigraph.application import Application
 from marigraph.codec import recorded, stream_of
 from marigraph.context import Context
+from marigraph.erasing import remove_job
 from marigraph.queries import job_resource, match_jobs, snapshot_resource
 from marigraph.replay import STATE_SCHEMA
-from marigraph.results import clear_results
 from marigraph.runner import Runner
+from marigraph.schema import ERASURE_REVISION, check_finished
 from marigraph.writing import JobWriter, carry_out, encode_records
 
 TIMEOUT_SECONDS = 30 * 60.0
@@ -93,14 +94,13 @@ def _check_custom_settings(custom_settings: Mapping[str, Any] | None) -> None:
 def delete_job(app: Application, job_id: str, context: Context, *, force: bool = False) -> dict[str, Any]:
     """Delete a job with its results, snapshots and records; its history stays."""
     writer = app.visitor(job_id)
-    writer.job.settings()
+    job = writer.job
+    if is_erasable(job.settings().custom_settings):
+        check_finished(app.store, ERASURE_REVISION)
     _check_unreferred(app, job_id)
     carry_out(writer, lambda _job: DeleteJob(force), context)
     app.release(job_id, is_gone=True)
-    stream = stream_of(job_id)
-    clear_results(app.store, job_id, writer.job.version)
-    app.store.delete_snapshots(stream)
-    app.store.delete_payloads(stream)
+    remove_job(app.store, job, writer.job.version)
     app.project()
     return {"acknowledged": True}
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 HEAD_REVISION = "0007"  # the newest revision in migrations/versions; a test keeps it so
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")  # all of them, oldest first
+ERASURE_REVISION = "0007"  # programs before it know no payloads_dropped, results_dropped and erased
 OLDEST_ADMITTED = select(compatibility.c.oldest_revision)
 BACKUP_NAMES_MAX = 100
 LOCK_SECONDS_MAX = 30.0  # wait for a writer while the file is copied
@@ -104,8 +105,8 @@ def check_ready(store: EventStore) -> None:
         found = connection.scalar(text("SELECT version_num FROM alembic_version"))
         if found == HEAD_REVISION:
             return
-        oldest = connection.scalar(OLDEST_ADMITTED) if str(found) > HEAD_REVISION else None
-    if oldest is None or oldest > HEAD_REVISION:
+        is_admitted = str(found) > HEAD_REVISION >= str(connection.scalar(OLDEST_ADMITTED))
+    if not is_admitted:
         msg = f"the database is at schema revision {found}, this program needs {HEAD_REVISION}"
         raise SchemaError(msg)
 
@@ -120,7 +121,7 @@ def check_finished(store: EventStore, revision: str) -> None:
     """
     with store.reading() as connection:
         oldest = connection.scalar(OLDEST_ADMITTED)
-    if oldest < revision:
+    if str(oldest) < revision:
         msg = (
             f"programs of revision {oldest} may still run with this database, and would stop at events that they do "
             "not know; when none does, run `marigraph db finish`"

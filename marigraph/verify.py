@@ -180,18 +180,18 @@ class Replayed:
             return
         model = source.exact(snapshot.version)
         stored = None if model is None else ModelFold(source, self.target.created_version, model, snapshot.version)
-        if folded is None:
-            is_right = stored is not None and source.state_digest(stored).hex() == snapshot.state_digest
-            detail = "is as recorded; records before it are no longer kept" if is_right else "is not what was recorded"
-            self.snapshot_checks.append(Check(name, is_right, detail))
-        elif snapshot.state_digest != (digest := source.state_digest(folded)).hex():
-            self.snapshot_checks.append(Check(name, False, "the replayed state differs from the one recorded"))
+        is_right = stored is None or source.state_digest(stored).hex() == snapshot.state_digest
+        if folded is not None and source.state_digest(folded).hex() != snapshot.state_digest:
+            check = Check(name, False, "the replayed state differs from the one recorded")
+        elif not is_right:
+            check = Check(name, False, "the stored state differs from the one recorded")
         elif stored is None:
-            self.snapshot_checks.append(Check(name, True, "its row is missing or damaged; a replay rebuilds it"))
-        elif source.state_digest(stored) != digest:
-            self.snapshot_checks.append(Check(name, False, "the stored state differs from the replayed one"))
+            check = Check(name, True, "its row is missing or damaged; a replay rebuilds it where records are kept")
+        elif folded is None:
+            check = Check(name, True, "is as recorded; records before it are no longer kept")
         else:
-            self.snapshot_checks.append(Check(name, True, f"equals the replay up to version {snapshot.version}"))
+            check = Check(name, True, f"equals the replay up to version {snapshot.version}")
+        self.snapshot_checks.append(check)
 
 
 def _check_chain(app: Application, job: Job) -> Check:
