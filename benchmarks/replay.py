@@ -1,8 +1,8 @@
 """Replay: what folding a stored job again costs, against the fold alone on records at hand; CPU seconds of one run.
 
-Each job is replayed from zero, several times in turn with the fold alone, and the smallest time of each counts: what the
-machine does besides only adds. The replay reads events and payloads from the database, checks their digests, decodes
-and folds them; the fold alone is given decoded events and records, one after another.
+Each job is replayed from zero, several times in turn with the fold alone, and the smallest time of each counts: what
+the machine does besides only adds. The replay reads events and payloads from the database, checks their digests,
+decodes and folds them; the fold alone is given decoded events and records, one after another.
 """
 
 import argparse

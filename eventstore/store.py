@@ -225,8 +225,8 @@ class EventStore:
         """
         assert len(digests) <= PAYLOADS_MAX, f"{len(digests)} payloads at once"
         found = {}
-        for digest, *stored in self.backend.read_payloads(stream, list(digests)) if digests else ():
-            payload = found[digest] = Payload(*stored)
+        for digest, body, codec, content in self.backend.read_payloads(stream, list(digests)) if digests else ():
+            payload = found[digest] = Payload(body, codec, content)
             if payload.digest != digest:
                 raise PayloadCorrupt(stream, digest, payload.digest)
         return found

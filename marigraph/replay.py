@@ -160,10 +160,10 @@ class ModelSource:
         """
         for items in _stretches(self.events(after_version, to_version)):
             digests = {item.payload_digest for item in items if item.payload_digest is not None}
-            found: dict[bytes | None, Records] = {d: at_hand[d] for d in digests if d in at_hand}
-            found |= self.store.read_payloads(self.stream, digests - found.keys())
+            found: dict[bytes, Records] = {d: at_hand[d] for d in digests if d in at_hand}
+            found.update(self.store.read_payloads(self.stream, digests - found.keys()))
             for item in items:
-                yield item, found.get(item.payload_digest)
+                yield item, None if item.payload_digest is None else found.get(item.payload_digest)
 
     def advance(self, folded: ModelFold, version: int) -> Iterator[tuple[Sequence[Recorded], Outcome]]:
         """Fold everything up to a version, posts that follow each other together; yield what was folded after each.

@@ -235,7 +235,7 @@ def _decompress(body: bytes) -> bytes:
 
 
 class _OfThread(threading.local):
-    """What a thread keeps to itself: making it takes a fifth of the time of a small batch, and it is not to be shared."""
+    """What a thread keeps to itself; making it takes a fifth of the time of a small batch."""
 
     def __init__(self) -> None:
         self.decompressor = zstandard.ZstdDecompressor()
@@ -265,7 +265,7 @@ class _Reader:
             raise ValueError(reason)
         planes = np.frombuffer(self.take(n * width), np.uint8).reshape(width, n)
         if width == 1:
-            return planes[0]
+            return planes.reshape(-1)
         found = np.empty((n, width), np.uint8)
         for place, plane in enumerate(planes):  # several times faster than a copy of the transposed planes
             found[:, place] = plane

@@ -1,10 +1,6 @@
-"""Time travel: a job as of any version is what it was then, whatever state the replay begins at, for no more than that."""
-
-import pytest
-from sqlalchemy import delete
+"""Time travel: a job as of any version is what it was then, for no more than the replay from the nearest state."""
 
 from domain.fold import fold
-from eventstore.tables import snapshots
 from marigraph import handlers
 from marigraph.replay import ModelSource
 from tests.support.jobs import CONTEXT, application, make_job, post, reopen, synthetic
