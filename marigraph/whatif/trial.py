@@ -156,6 +156,9 @@ class _Trial:
         plan = Plan(set(), created, self.to_version + 1, 0)
         for item in ModelSource.events(self.source, created - 1, self.to_version):
             event = item.event
+            if event.type == "erased":
+                msg = f"the records of job [{self.job.job_id}] were erased: there is nothing to replay"
+                raise CannotReplay(msg)
             if event.type == "snapshot_reverted":
                 plan.targets.add(event.version)
                 plan.last = item.version
