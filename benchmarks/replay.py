@@ -18,7 +18,7 @@ from benchmarks.reopen import CONTEXT, START_MS, made
 from benchmarks.table import print_table
 from domain.records import RecordBatch, TextColumn
 from marigraph import handlers
-from marigraph.replay import ModelFold, ModelSource, unpacked
+from marigraph.replay import ModelFold, ModelSource
 
 ASKED = 1.15
 
@@ -60,7 +60,7 @@ def measured(shape: Shape, repeats: int) -> tuple[int, int, float, float, float]
         handlers.close_jobs(app, "bench", CONTEXT)
         job = app.jobs.load("bench")
         source = ModelSource(app.store, app.codec, "bench", uses_snapshots=False)
-        steps = [(item, unpacked(records)) for item, records in source.steps(0, job.version)]
+        steps = [(item, source.unpacked(records)) for item, records in source.steps(0, job.version)]
         folds, replays = [], []
         for _ in range(repeats):
             folded = ModelFold(source, 1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.events import DataPosted, read_config, store_config
-from domain.fold import Outcome, fold
+from domain.fold import NOTHING, Outcome, fold
 from domain.model import FOLD_VERSION, DamagedState, Model, decode_state, encode_state
 from domain.records import RecordBatch, decode_batch, has_same_columns, join_batches
 from eventstore import PAYLOADS_MAX, Codec, EventStore, Payload, Snapshot
@@ -52,6 +52,8 @@ class ModelFold:
     """Version of the job's ``created`` event; what lies before belongs to an earlier job of the same id."""
     model: Model | None = None
     version: int = 0
+    is_erased: bool = False
+    """The job has no model any more, and never will."""
 
     def step(self, item: Recorded, records: Records = None) -> Outcome:
         """Fold the next event; ``records`` spares reading those of a ``data_posted`` that are at hand."""
@@ -73,22 +75,28 @@ class ModelFold:
         event = item.event
         if event.type == "created":
             self.model, self.created_version = Model(read_config(event.config)), item.version
+            self.is_erased = False
             return Outcome(deletes_all=True)
         if event.type == "deleted":
             self.model = None
             return Outcome(deletes_all=True)
+        if event.type == "erased":
+            self.model, self.is_erased = None, True
+            return Outcome(deletes_all=not event.keeps_results, replaces_model=True)
         if event.type == "snapshot_reverted":
             self.model = self.source.revert(self.model, event, self.created_version)
             kept_to = None
             if event.delete_intervening_results:
                 kept_to = BEFORE_ALL_MS if event.latest_result_ms is None else event.latest_result_ms
             return Outcome(replaces_model=True, deletes_after_ms=kept_to)
+        if self.is_erased and self.model is None:
+            return Outcome(deletes_before_ms=event.before_ms) if event.type == "results_dropped" else NOTHING
         if self.model is None:
             msg = f"{self.source.stream}: event {item.version} ({event.type}) comes before the job was created"
             raise CannotReplay(msg)
         if item.payload_digest is not None and records is None:
             records = self.source.read_payload(item)
-        return fold(self.model, event, unpacked(records))
+        return fold(self.model, event, self.source.unpacked(records))
 
 
 @dataclass(slots=True)
@@ -113,11 +121,6 @@ class Run:
         self.n_records += item.event.record_count
         if batch is not None:
             self.batches.append(batch)
-
-
-def unpacked(records: Records) -> RecordBatch | None:
-    """Return records as a batch, whether they were decoded before or not."""
-    return decode_batch(records.body, records.codec) if isinstance(records, Payload) else records
 
 
 @dataclass(slots=True)
@@ -180,7 +183,7 @@ class ModelSource:
                     run = Run()
                 yield [item], folded.step(item, records)
                 continue
-            batch = unpacked(records)
+            batch = self.unpacked(records)
             if not run.takes(item, batch):
                 yield run.items, folded.step_together(run)
                 run = Run()
@@ -198,6 +201,10 @@ class ModelSource:
         """
         assert item.payload_digest is not None
         return self.store.read_payload(self.stream, item.payload_digest)
+
+    def unpacked(self, records: Records) -> RecordBatch | None:
+        """Return records as they are folded, whether they were decoded before or not."""
+        return decode_batch(records.body, records.codec) if isinstance(records, Payload) else records
 
     def fold_at(self, version: int, created_version: int) -> ModelFold:
         """Return the fold as of a version of the stream.
