@@ -131,11 +131,11 @@ class Replayed:
         begun = folded.version
         pending = PendingResults(job_id)
         self.job = Job(job_id)
-        for item in source.events(0, self.target.version):
+        for item, posted in source.steps(0, self.target.version):
             self.job = evolve(self.job, item.event, item.version, item.recorded_ms)
             on_event()
             if item.version > begun:
-                outcome = folded.step(item)
+                outcome = folded.step(item, posted)
                 if item.version <= self.results_to:
                     pending.add(outcome)
                 elif outcome.deletes_before_ms is not None:  # carried out before it is folded
