@@ -84,11 +84,11 @@ def ensure_ready(url: str | URL) -> None:
         return
     if current is not None and current not in REVISIONS:
         oldest = oldest_admitted(parsed)
-        if oldest <= HEAD_REVISION:
+        if oldest is not None and oldest <= HEAD_REVISION:
             return
         msg = (
             f"the database {_show(parsed)} is at revision {current}, newer than this program knows "
-            f"({HEAD_REVISION}), and admits programs from {oldest} on; install the newer marigraph and run it with "
+            f"({HEAD_REVISION}), and admits programs from {oldest or current} on; install the newer marigraph and run it with "
             "`marigraph db current`"
         )
         raise SchemaError(msg)
@@ -140,14 +140,14 @@ def finish(url: str | URL) -> str:
     return before
 
 
-def oldest_admitted(url: str | URL) -> str:
-    """Return the revision of the oldest programs that a database admits; no program reads one that does not say."""
+def oldest_admitted(url: str | URL) -> str | None:
+    """Return the revision of the oldest programs that a database admits, None if it does not say."""
     engine = create_engine(parse_url(url), poolclass=pool.NullPool)
     try:
         with engine.connect() as connection:
             return str(connection.scalar(OLDEST_ADMITTED))
     except DBAPIError:
-        return "none"
+        return None
     finally:
         engine.dispose()
 

@@ -339,12 +339,11 @@ class TestErasure:
         (key,) = app.store.keys.lives()
         assert all(b"zstd" not in body and b"\x28\xb5\x2f\xfd" not in body[:16] for body in stored_bodies(app))
         posted = app.codec.decode(*next((e.type, e.schema_version, e.data) for e in events_of(app, "data_posted")))
-        item = next(each for each in ModelSource(app.store, app.codec, "j").events(0) if each.payload_digest)
-        batch = ModelSource(app.store, app.codec, "j").read_batch(item)
+        source = ModelSource(app.store, app.codec, "j")
+        batch = source.unpacked(next(stored for item, stored in source.steps(0) if item.payload_digest))
         assert posted.digest != content_digest(batch).hex()
         assert posted.digest == app.store.keys.find(*key).digest(content_digest(batch)).hex()
         snapshot = queries.require_job(app, "j").snapshots[0]
-        source = ModelSource(app.store, app.codec, "j")
         assert snapshot.state_digest != source.exact(snapshot.version).digest().hex()
 
     def test_after_it_nobody_reads_the_records_and_the_log_verifies(self, app, clock):
