@@ -31,6 +31,8 @@ ERRORS: Final = {
 }
 
 
+PATH_NAMES: Final = ((), ("one",), ("two",))
+"""What tells the operations of an endpoint apart that has several paths."""
 ALWAYS: Final = (400, 401, 403, 429, 500, 503)
 OF_BODIES: Final = (406, 408, 413)
 
@@ -43,7 +45,7 @@ def describe(endpoint: Endpoint, path: str, method: str) -> dict[str, Any]:
         "operationId": "_".join(
             (
                 endpoint.name,
-                *(("one",) if path != endpoint.full_paths[0] else ()),
+                *PATH_NAMES[endpoint.full_paths.index(path) % len(endpoint.paths)],
                 *((method.lower(),) if is_one_of_several else ()),
             )
         ),
