@@ -20,7 +20,7 @@ ERRORS: Final = {
     403: "the credentials do not give the privilege",
     404: "there is no such job or result",
     405: "the path has other methods",
-    406: "the type of the body is none that is understood",
+    406: "the type of the body, or the format asked for, is none that is understood",
     408: "the body did not come in time",
     409: "the state of the job does not allow it",
     413: "the body is too long",
@@ -33,8 +33,8 @@ ERRORS: Final = {
 
 PATH_NAMES: Final = ((), ("one",), ("two",))
 """What tells the operations of an endpoint apart that has several paths."""
-ALWAYS: Final = (400, 401, 403, 429, 500, 503)
-OF_BODIES: Final = (406, 408, 413)
+ALWAYS: Final = (400, 401, 403, 406, 429, 500, 503)
+OF_BODIES: Final = (408, 413)
 
 
 def describe(endpoint: Endpoint, path: str, method: str) -> dict[str, Any]:
