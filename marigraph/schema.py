@@ -88,8 +88,8 @@ def ensure_ready(url: str | URL) -> None:
             return
         msg = (
             f"the database {_show(parsed)} is at revision {current}, newer than this program knows "
-            f"({HEAD_REVISION}), and admits programs from {oldest or current} on; install the newer marigraph and run it with "
-            "`marigraph db current`"
+            f"({HEAD_REVISION}), and admits programs from {oldest or current} on; install the newer marigraph and run "
+            "it with `marigraph db current`"
         )
         raise SchemaError(msg)
     if not is_sqlite(parsed):
