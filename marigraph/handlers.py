@@ -28,7 +28,7 @@ from domain.data_counts import DataCounts
 from domain.datafeeds.commands import StopDatafeed
 from domain.datafeeds.datafeed import STOPPED, Datafeed
 from domain.erasure import is_erasable
-from domain.errors import AlreadyExists, Conflict, InvalidArgument, TimedOut, TooManyRequests, Unsupported
+from domain.errors import AlreadyExists, Conflict, InvalidArgument, TimedOut, TooManyRequests
 from domain.events import SnapshotPersisted, Updated, read_config
 from domain.job import CLOSED, CLOSING, FAILED, OPENED, OPENING, Job, Snapshot, decide, must_wait
 from domain.model import check_supported
