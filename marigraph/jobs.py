@@ -76,6 +76,25 @@ class Jobs:
         if changed:
             upsert(connection, jobs, changed)
 
+    def rebuild(self, job_id: str) -> bool:
+        """Fold a job anew from its first event, and exchange its row if it differs; tell whether it did.
+
+        The row stays readable meanwhile, and is never put back behind what others have projected.
+        """
+        of_job = select(jobs).where(jobs.c.job_id == job_id)
+        with self._store.reading() as connection:
+            row = connection.execute(of_job).one_or_none()
+        job = self.replay(job_id, row.version if row is not None else None)
+        with self._store.transaction() as connection:
+            self._store.lock_checkpoint(connection, PROJECTION)
+            row = connection.execute(of_job).one_or_none()
+            if row is not None and row.version > job.version:
+                job = self._fold(job, self._store.iter_stream(stream_of(job_id), job.version, row.version))
+            if row is not None and dict(row._mapping) == _row(job):
+                return False
+            upsert(connection, jobs, [_row(job)])
+        return True
+
     def clear(self, connection: Connection) -> None:
         """Drop every row, before a rebuild."""
         connection.execute(delete(jobs))
