@@ -28,6 +28,8 @@ class Plan:
         Buckets that start before this time are of no interest.
     targets : set of int
         Versions that the job goes back to.
+    reverts : list of int
+        Versions of the events that go back to them.
     complete_from : int
         From this version on all records are kept.
     first : int
@@ -40,6 +42,7 @@ class Plan:
     to_version: int
     from_ms: int | None = None
     targets: set[int] = field(default_factory=set)
+    reverts: list[int] = field(default_factory=list)
     complete_from: int = 0
     first: int = 0
     last: int = 0
@@ -87,6 +90,7 @@ def plan_replay(
             raise CannotReplay(msg)
         if event.type == "snapshot_reverted":
             plan.targets.add(event.version)
+            plan.reverts.append(item.version)
             plan.last = item.version
         elif item.payload_digest is not None and item.payload_digest not in kept:
             plan.complete_from = item.version + 1

@@ -18,7 +18,7 @@ from domain.errors import AlreadyExists, Conflict
 from domain.events import store_config
 from domain.job import Job
 from domain.model import Model, encode_state
-from domain.records import encode_batch
+from domain.records import RecordBatch, encode_batch
 from eventstore import NO_STREAM, EventStore, Payload, StoredEvent
 from eventstore.copy import consistent_view
 from eventstore.extract import StreamWriter
@@ -216,7 +216,7 @@ class _Making:
         values = Values(frozenset(self.wish.redact))
         for item in stored.events(job.created_version - 1, job.version):
             if item.payload_digest is not None:
-                values.add(stored.read_batch(item))
+                values.add(_batch(stored, item))
                 on_records(item.event.record_count)
         also_in = values.also_in(_other_places(job))
         if also_in and not self.wish.allows_shared:
@@ -304,7 +304,7 @@ class _Copy:
             changes: dict[str, Any] = {}
             batch = payload = None
             if item.payload_digest is not None and is_of_job:
-                batch = redactor.batch(self.stored.read_batch(item))
+                batch = redactor.batch(_batch(self.stored, item))
                 encoded = encode_batch(batch)
                 payload = Payload(encoded.body, encoded.codec, encoded.content_digest)
                 changes["digest"] = encoded.content_digest.hex()
@@ -349,6 +349,13 @@ class _Copy:
         """Write the states that a replay needs."""
         for version, body in self.states.items():
             target.save_snapshot(self.stored.stream, version, STATE_SCHEMA, body, conn=writing)
+
+
+def _batch(stored: ModelSource, item: Item) -> RecordBatch:
+    """Read the records of an event."""
+    batch = stored.unpacked(stored.read_payload(item))
+    assert batch is not None
+    return batch
 
 
 def _rewritten(event: StoredEvent, changed: Any, payload: Payload | None) -> StoredEvent:

@@ -182,18 +182,24 @@ class _Trial:
     # ------------------------------------------------------------------------------------------------- the replay
 
     def _replay(self, folded: ModelFold, plan: Plan, sink: ResultSink, on_records: Callable[[int], None]) -> int:
+        """Replay from one event to the next that needs more than its fold; return how many records."""
         n_records = 0
+        stops = {*plan.targets, *(version - 1 for version in plan.reverts), self.to_version}
         if folded.version in plan.targets:
             self.source.keep(folded)
-        for item, records in self.source.steps(folded.version, self.to_version):
-            if self._is_over(folded, plan):
-                break
-            sink.add(folded.step(self._found_out_anew(item, folded), records))
-            if item.version in plan.targets:
+        for stop in sorted(stop for stop in stops if stop >= folded.version):
+            for items, outcome in self.source.advance(folded, stop):
+                sink.add(outcome)
+                n = sum(getattr(item.event, "record_count", 0) for item in items)
+                n_records += n
+                on_records(n)
+                if self._is_over(folded, plan):
+                    return n_records
+            if stop in plan.targets:
                 self.source.keep(folded)
-            n = getattr(item.event, "record_count", 0)
-            n_records += n
-            on_records(n)
+            if stop + 1 in plan.reverts:
+                [item] = self.source.events(stop, stop + 1)
+                sink.add(folded.step(self._found_out_anew(item, folded)))
         return n_records
 
     def _found_out_anew(self, item: Recorded, folded: ModelFold) -> Recorded:
