@@ -24,6 +24,7 @@ from marigraph.cli import (
     explain,
     jobs,
     results,
+    retention,
     serve,
     snapshots,
     whatif,
@@ -75,6 +76,7 @@ app.add_typer(audit.app, name="audit")
 data.register(app)
 results.register(app)
 explain.register(app)
+retention.register(app)
 whatif.register(app)
 serve.register(app)
 
