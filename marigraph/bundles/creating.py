@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select
 
+from domain.erasure import is_erasable
 from domain.errors import AlreadyExists, Conflict
 from domain.events import store_config
 from domain.job import Job
@@ -34,7 +35,7 @@ from marigraph.bundles.manifest import (
     stream_of_bundle,
     versions_here,
 )
-from marigraph.bundles.redaction import Redactor, Values, check_fields
+from marigraph.bundles.redaction import Decryptor, Redactor, Rewriter, Values, check_fields
 from marigraph.bundles.tokens import draw_tokens
 from marigraph.codec import Recorded as Item
 from marigraph.codec import new_event, recorded, stream_of
@@ -66,11 +67,14 @@ class Wish:
         Fields whose values become tokens.
     allows_shared : bool
         Whether values that are redacted may stand in what is kept.
+    decrypts : bool
+        Whether records of an erasable job may lie in the bundle as anybody can read them.
     """
 
     from_ms: int | None = None
     redact: tuple[str, ...] = ()
     allows_shared: bool = False
+    decrypts: bool = False
 
 
 EVERYTHING = Wish()
@@ -150,27 +154,25 @@ class _Making:
             results_to = self.app.store.read_checkpoint(subscriber_of(self.job_id), view)
             job = require_job(self.app, self.job_id)
             check_fields([job.settings()], self.wish.redact)
+            is_encrypted = is_erasable(job.settings().custom_settings)
+            self._check_decrypts(is_encrypted)
             plan = plan_replay(stored, job.created_version, job.version, self.wish.from_ms)
             beginning = self._beginning(stored, plan)
             values = self._values(stored, job, plan, on_records) if self.wish.redact else None
             redactor = None if values is None else self._redactor(job, values)
+            rewriter = redactor or (Decryptor() if is_encrypted else None)
             from_ms = None if beginning is None else _end_of(beginning.folded.model)
             with self.target.transaction() as writing:
-                self._copy_results(view, writing, results_to, from_ms, redactor)
+                self._copy_results(view, writing, results_to, from_ms, rewriter)
         with self.target.transaction() as writing:
             writer = StreamWriter(writing, stream_of(self.job_id))
             made = _Copy(stored, job, plan, beginning, writer, results_to)
-            if redactor is None:
+            is_equal = True
+            if rewriter is None:
                 made.copy(on_records)
                 state_digest = _digest(stored.fold_at(results_to, job.created_version).model)
-                redaction = None
             else:
-                assert values is not None
-                state_digest, is_equal = self._redacted(made, redactor, writing, from_ms, on_records)
-                also_in = values.also_in(_other_places(job))
-                redaction = Redaction(
-                    list(self.wish.redact), len(redactor.tokens), _keep_lengths(redactor.tokens), also_in, is_equal
-                )
+                state_digest, is_equal = self._rewritten(made, rewriter, writing, from_ms, on_records)
             writer.finish()
             made.save_states(self.target, writing)
         with self.target.reading() as connection:
@@ -186,7 +188,8 @@ class _Making:
             record_count=made.record_count,
             recorded=Recorded(results_to, STATE_SCHEMA, state_digest, tables),
             versions=versions_here(),
-            redaction=redaction,
+            is_decrypted=is_encrypted,
+            redaction=None if redactor is None or values is None else _redaction(redactor, values, job, is_equal),
         )
         self.target.append(stream_of_bundle(self.job_id), [manifest_event(manifest)], NO_STREAM)
         return manifest, {} if redactor is None else redactor.tokens
@@ -204,7 +207,15 @@ class _Making:
             raise CannotReplay(msg)
         return found
 
-    # ------------------------------------------------------------------------------------------------- redaction
+    # -------------------------------------------------------------------------------------------------- rewriting
+
+    def _check_decrypts(self, is_encrypted: bool) -> None:
+        if is_encrypted and not self.wish.decrypts:
+            msg = (
+                f"job [{self.job_id}] is erasable: a bundle would keep its records readable when its key is destroyed; "
+                "`marigraph bundle create --decrypt` makes one all the same"
+            )
+            raise Conflict(msg)
 
     def _values(self, stored: ModelSource, job: Job, plan: Plan, on_records: OnRecords) -> Values:
         if not plan.is_complete:
@@ -232,16 +243,16 @@ class _Making:
         kept = frozenset().union(*values.others.values())
         return Redactor(job.settings(), values.fields, draw_tokens(values.redacted), kept)
 
-    def _redacted(
-        self, made: "_Copy", redactor: Redactor, writing: Connection, from_ms: int | None, on_records: OnRecords
+    def _rewritten(
+        self, made: "_Copy", rewriter: Rewriter, writing: Connection, from_ms: int | None, on_records: OnRecords
     ) -> tuple[str | None, bool]:
-        """Write the redacted log, replaying it; return the state's digest, and whether results are those of the job."""
+        """Write another log, replaying it; return the state's digest, and whether results are those of the job."""
         with (
             TemporaryDirectory(prefix="marigraph-bundle-") as folder,
             results_file(Path(folder) / "results.db") as engine,
         ):
             sink = ResultSink(engine, self.job_id)
-            digest = made.redact(redactor, sink, on_records)
+            digest = made.rewrite(rewriter, sink, on_records)
             with engine.connect() as replayed:
                 return digest, digest_tables(replayed, self.job_id, from_ms) == digest_tables(
                     writing, self.job_id, from_ms
@@ -250,11 +261,11 @@ class _Making:
     # --------------------------------------------------------------------------------------------------- results
 
     def _copy_results(
-        self, view: Connection, writing: Connection, results_to: int, from_ms: int | None, redactor: Redactor | None
+        self, view: Connection, writing: Connection, results_to: int, from_ms: int | None, rewriter: Rewriter | None
     ) -> None:
         for table in TABLES:
             for page in _pages(stored_rows(view, table, self.job_id, from_ms)):
-                writing.execute(insert(table), page if redactor is None else [redactor.row(row) for row in page])
+                writing.execute(insert(table), page if rewriter is None else [rewriter.row(row) for row in page])
         stats = view.execute(select(job_stats).where(job_stats.c.job_id == self.job_id)).mappings().all()
         if stats:
             writing.execute(insert(job_stats), [dict(row) for row in stats])
@@ -292,8 +303,8 @@ class _Copy:
         if self.beginning is not None:
             self._take_states({self.begins_at: self.beginning.folded.model, **self.beginning.targets})
 
-    def redact(self, redactor: Redactor, sink: ResultSink, on_records: OnRecords) -> str | None:
-        """Write events and records with tokens, and replay them; return the digest of the state at ``results_to``."""
+    def rewrite(self, rewriter: Rewriter, sink: ResultSink, on_records: OnRecords) -> str | None:
+        """Write other events and records, and replay them; return the digest of the state at ``results_to``."""
         # it is asked for no events and no records, only for states of its own to go back to
         source = ChangedSource(self.stored.store, self.stored.codec, self.stored.job_id)
         folded = ModelFold(source, self.job.created_version, None, self.job.created_version - 1)
@@ -304,7 +315,7 @@ class _Copy:
             changes: dict[str, Any] = {}
             batch = payload = None
             if item.payload_digest is not None and is_of_job:
-                batch = redactor.batch(_batch(self.stored, item))
+                batch = rewriter.batch(_batch(self.stored, item))
                 encoded = encode_batch(batch)
                 payload = Payload(encoded.body, encoded.codec, encoded.content_digest)
                 changes["digest"] = encoded.content_digest.hex()
@@ -314,10 +325,13 @@ class _Copy:
             elif item.event.type == "snapshot_persisted":
                 is_ours = item.event.state_schema == STATE_SCHEMA and item.event.version == folded.version
                 changes["state_digest"] = (_digest(folded.model) or "") if is_ours else ""
-            changed = redactor.event(item.event, **changes)
+            changed = rewriter.event(item.event, **changes)
             is_needed = payload is not None and self._is_needed(item)
             self.record_count += item.event.record_count if is_needed else 0
-            self.writer.add(_rewritten(event, changed, payload), payload if is_needed else None)
+            self.writer.add(
+                _with_data(event, changed, payload, keeps_context=rewriter.keeps_context),
+                payload if is_needed else None,
+            )
             if not is_of_job:
                 continue
             outcome = folded.step(item._replace(event=changed), batch)
@@ -358,18 +372,26 @@ def _batch(stored: ModelSource, item: Item) -> RecordBatch:
     return batch
 
 
-def _rewritten(event: StoredEvent, changed: Any, payload: Payload | None) -> StoredEvent:
-    """Return a stored event with other contents, and without anything that says who, why and in which request."""
+def _with_data(event: StoredEvent, changed: Any, payload: Payload | None, *, keeps_context: bool) -> StoredEvent:
+    """Return a stored event with other contents, and unless told otherwise without who, why and in which request."""
     new = new_event(changed)
-    return event._replace(
+    rewritten = event._replace(
         schema_version=new.schema_version,
         data=new.data.decode(),
         payload_digest=None if payload is None else payload.digest,
-        actor=None,
-        request_id=None,
-        cause=None,
-        command_id=None,
-        command_index=None,
+    )
+    if keeps_context:
+        return rewritten
+    return rewritten._replace(actor=None, request_id=None, cause=None, command_id=None, command_index=None)
+
+
+def _redaction(redactor: Redactor, values: Values, job: Job, is_equal: bool) -> Redaction:
+    return Redaction(
+        fields=sorted(redactor.fields),
+        value_count=len(redactor.tokens),
+        keeps_lengths=_keep_lengths(redactor.tokens),
+        also_in=values.also_in(_other_places(job)),
+        results_equal=is_equal,
     )
 
 

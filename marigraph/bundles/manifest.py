@@ -78,6 +78,8 @@ class Manifest(msgspec.Struct, frozen=True):
         The records of later events are there; 0: of all. If not 0, the model state of this version is, too.
     from_ms : int or None
         Buckets that start before this are not compared, nor are their results in the file.
+    is_decrypted : bool
+        Whether the job is erasable, and keeps encrypted what lies here for anybody to read.
     """
 
     format: int
@@ -91,6 +93,7 @@ class Manifest(msgspec.Struct, frozen=True):
     recorded: Recorded
     marigraph_version: str = __version__
     versions: dict[str, str] = {}
+    is_decrypted: bool = False
     redaction: Redaction | None = None
 
 

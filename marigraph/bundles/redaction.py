@@ -1,19 +1,20 @@
-"""Redaction of a job: its events, records and results with tokens for the values of some fields.
+"""Other logs of a job that give the same results: decrypted, or redacted, with tokens for the values of some fields.
 
 Fields that may be redacted only tell series and influences apart; what they say is nothing to the analysis but a name.
 Everything that people may have written into an event (descriptions, settings of their own, reasons, names of persons)
-is left out, by a list of what stays.
+is left out of a redacted log, by a list of what stays.
 """
 
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final, Protocol
 
 import msgspec
 
 from domain.config import MLCATEGORY, JobConfig
 from domain.config.detector import describe
+from domain.erasure import SETTING
 from domain.errors import InvalidArgument, Unsupported
 from domain.events import EVENT_TYPES, Event, read_config, store_config
 from domain.records import RecordBatch, TextColumn
@@ -117,6 +118,46 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.casefold())
 
 
+class Rewriter(Protocol):
+    """Makes another log of that of a job, which gives the same results."""
+
+    keeps_context: ClassVar[bool]
+    """Whether events still say who, why and in which request."""
+
+    def batch(self, batch: RecordBatch) -> RecordBatch:
+        """Return the records of an event."""
+
+    def event(self, event: Any, **changes: Any) -> Event:
+        """Return an event with some fields changed."""
+
+    def row(self, row: Row) -> Row:
+        """Return a row of results."""
+
+
+class Decryptor:
+    """Writes the log of an erasable job as that of one that is not; all else stays."""
+
+    keeps_context: ClassVar[bool] = True
+
+    def batch(self, batch: RecordBatch) -> RecordBatch:
+        """Return the records of an event."""
+        return batch
+
+    def event(self, event: Any, **changes: Any) -> Event:
+        """Return an event whose configuration asks for no encryption."""
+        values = {**msgspec.structs.asdict(event), **changes}
+        if "config" in values:
+            kept = {
+                name: value for name, value in (values["config"]["custom_settings"] or {}).items() if name != SETTING
+            }
+            values["config"] = {**values["config"], "custom_settings": kept or None}
+        return EVENT_TYPES[event.type](**values)
+
+    def row(self, row: Row) -> Row:
+        """Return a row of results."""
+        return row
+
+
 @dataclass(frozen=True, slots=True)
 class Redactor:
     """Puts tokens in the place of values.
@@ -128,6 +169,8 @@ class Redactor:
     kept_terms : frozenset of str
         Values of fields that are not redacted.
     """
+
+    keeps_context: ClassVar[bool] = False
 
     config: JobConfig
     fields: frozenset[str]

@@ -45,6 +45,9 @@ def create(
     allow_shared: Annotated[
         bool, typer.Option("--allow-shared", help="Redacted values may stand in other fields, which are kept.")
     ] = False,
+    decrypt: Annotated[
+        bool, typer.Option("--decrypt", help="Of an erasable job: records that stay readable when it is erased.")
+    ] = False,
     mapping: Annotated[
         Path | None,
         typer.Option("--mapping", help="JSON file to keep which value has which token; for you only.", metavar="FILE"),
@@ -61,7 +64,7 @@ def create(
     from marigraph.bundles.creating import Wish, create_bundle  # loads with the model only when asked for
     from marigraph.queries import require_job
 
-    wish = Wish(time_ms(from_time, "from-time"), tuple(dict.fromkeys(redact or ())), allow_shared)
+    wish = Wish(time_ms(from_time, "from-time"), tuple(dict.fromkeys(redact or ())), allow_shared, decrypt)
     path = output or Path(f"{job}{SUFFIX}")
     if mapping is not None and mapping.exists():
         msg = f"the file {mapping} exists already; name another"
@@ -81,7 +84,7 @@ def create(
     )
     if wish.from_ms is not None and not made.manifest.begins_at_version:
         note("no model state before that time is stored, so the bundle holds everything")
-    for line in _redaction_lines(made.manifest):
+    for line in _warnings(made.manifest):
         say(line)
 
 
@@ -111,14 +114,15 @@ def show(_context: typer.Context, file: BundleFile, as_json: Json = False) -> No
         *((name, version) for name, version in manifest.versions.items()),
     ]
     print_table(("", ""), rows)
-    for line in _redaction_lines(manifest):
+    for line in _warnings(manifest):
         say(line)
 
 
-def _redaction_lines(manifest: "Manifest") -> list[str]:
+def _warnings(manifest: "Manifest") -> list[str]:
     redaction = manifest.redaction
+    decrypted = ["the job is erasable: what it keeps encrypted is here for anybody to read"] * manifest.is_decrypted
     if redaction is None:
-        return []
+        return decrypted
     equal = "are the job's" if redaction.results_equal else "DIFFER from the job's: see marigraph verify"
     lines = [
         f"redacted: {redaction.value_count:,} values of {', '.join(redaction.fields)} are tokens; "
@@ -126,7 +130,7 @@ def _redaction_lines(manifest: "Manifest") -> list[str]:
     ]
     if redaction.also_in:
         lines.append(f"values that were redacted also stand in {', '.join(redaction.also_in)}, which was kept")
-    return lines
+    return [*decrypted, *lines]
 
 
 @app.command(epilog="Example: `marigraph bundle replay web.bundle.db`")

@@ -207,6 +207,27 @@ def test_values_that_stand_elsewhere_are_refused_unless_that_is_allowed(sqlite_u
             create_bundle(app, "j", tmp_path / "b.db")
 
 
+@pytest.mark.parametrize("redact", [(), ("series",)])
+def test_an_erasable_job_is_decrypted_only_where_that_is_asked_for(sqlite_url, tmp_path, redact):
+    data = DataSet("erasable", {**NAMED.body, "custom_settings": {"erasable": True}}, NAMED.header, NAMED.lines[:300])
+    with application(sqlite_url) as app:
+        make_job(app, data)
+        post(app, data, 0, 200)
+        handlers.close_jobs(app, "j", CONTEXT)
+        handlers.open_job(app, "j", CONTEXT)
+        post(app, data, 200)
+        with pytest.raises(Conflict, match="erasable"):
+            create_bundle(app, "j", tmp_path / "b.db", Wish(redact=redact))
+        made = create_bundle(app, "j", tmp_path / "b.db", Wish(redact=redact, decrypts=True))
+        assert made.manifest.is_decrypted
+    replayed = replay_bundle(made.path)
+    assert replayed.is_equal
+    assert replayed.is_state_equal
+    with application(str(made.path)) as app:
+        actors = {event.actor for event in app.store.iter_stream("job-j")}
+    assert actors == ({None} if redact else {"tester"})
+
+
 def test_settings_can_be_tried_on_a_bundle(job, whole, tmp_path):
     changes = Changes.read(["analysis_config.bucket_span=1h"])
     replayed = replay_bundle(whole.path, changes, tmp_path / "run.db")
