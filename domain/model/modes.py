@@ -40,8 +40,10 @@ ROUNDING: Final = 0.16
 distribution, 1/12, as one may be between two numbers."""
 OUTLIER_Z: Final = 4.0
 """Values farther from a mode count in its centre and variance as if they were so far."""
-WEIGHT_START: Final = 0.2
-"""Weight of modes just set, in values. Chosen: the guess of where and how wide they are is gone after a block."""
+WEIGHT_MIN: Final = 1e-3
+"""Smallest weight of a mode, in values; what the centres of modes just set have: they are mere guesses."""
+WIDTH_PRIOR: Final = 0.25
+"""Weight of the first guess of a width, in values. Chosen: a single value has none of its own, thirty should."""
 SWITCHES_PRIOR: Final = 4.0
 """Strength of the belief, in values, that it does not matter which mode the value before was of."""
 WIDTH_START: Final = 1.0 / 12.0
@@ -62,7 +64,7 @@ def place(rows: Floats, low: Floats, high: Floats) -> None:
         Relative to the origin.
     """
     rows[LOWER], rows[UPPER] = low, high
-    rows[N_LOWER] = rows[N_UPPER] = WEIGHT_START
+    rows[N_LOWER] = rows[N_UPPER] = WEIGHT_MIN
     width = (high - low) * WIDTH_START
     rows[V_LOWER] = rows[V_UPPER] = width * width
     rows[SWITCHES] = rows[EVIDENCE] = rows[BLOCKS] = rows[TRUST] = 0.0
@@ -113,7 +115,9 @@ def learn(rows: Floats, y: Floats, log_otherwise: Floats, is_whole: Bools) -> No
     switches[1:] = np.abs(is_upper[1:] - is_upper[:-1])
     of_lower, of_upper = widths(rows)
     off_lower, off_upper = y - rows[LOWER], y - rows[UPPER]
-    reach_lower, reach_upper = OUTLIER_Z * of_lower, OUTLIER_Z * of_upper
+    is_settled = rows[BLOCKS] >= 1.0
+    reach = np.where(is_settled, OUTLIER_Z, 1e6)  # the first block knows no width to clip by
+    reach_lower, reach_upper = reach * of_lower, reach * of_upper
     off_lower = np.minimum(np.maximum(off_lower, -reach_lower), reach_lower)
     off_upper = np.minimum(np.maximum(off_upper, -reach_upper), reach_upper)
     not_upper = 1.0 - is_upper
@@ -130,7 +134,6 @@ def learn(rows: Floats, y: Floats, log_otherwise: Floats, is_whole: Bools) -> No
         )
     )
     sums = np.add.accumulate(stack, axis=1)[:, -1]  # in the order of the values, whatever their number
-    is_settled = rows[BLOCKS] >= 1.0
     rows[EVIDENCE] += is_settled * (sums[0] - EVIDENCE_FADE * rows[EVIDENCE])
     np.minimum(np.maximum(rows[EVIDENCE], EVIDENCE_MIN), EVIDENCE_MAX, out=rows[EVIDENCE])
     # Half of the switches lead either way; what happens between blocks is not seen.
@@ -140,11 +143,11 @@ def learn(rows: Floats, y: Floats, log_otherwise: Floats, is_whole: Bools) -> No
         (N_UPPER, UPPER, V_UPPER, sums[5:8]),
     ):
         rows[n] += weight - FADE * rows[n]
-        np.maximum(rows[n], 1e-3, out=rows[n])
+        np.maximum(rows[n], WEIGHT_MIN, out=rows[n])
         moved = first / rows[n]
         rows[centre] += moved
         # About the new centre (Welford, 1962).
-        rows[variance] += (second - weight * rows[variance]) / rows[n] - moved * moved
+        rows[variance] += (second - weight * rows[variance] - first * moved) / (rows[n] + WIDTH_PRIOR)
         np.maximum(rows[variance], ROUNDING * is_whole, out=rows[variance])
         np.maximum(rows[variance], 0.0, out=rows[variance])
     rows[BLOCKS] += 1.0
