@@ -13,6 +13,8 @@ The tree::
     ├── UnknownStream               the stream has no row
     ├── PayloadMissing              the payload was never stored, or retention dropped it
     ├── PayloadCorrupt              stored bytes that no longer fit their digest
+    ├── CorruptSeal                 a seal, or the list of its events, that cannot be read
+    ├── SealRefused                 events that do not verify, or a seal that another process made meanwhile
     ├── CopyRefused                 a copy whose target is not empty, or that did not verify
     ├── CodecError                  an event that this program cannot read
     │   ├── UnknownEventType
@@ -120,6 +122,24 @@ class PayloadCorrupt(EventStoreError):
         self.stream = stream
         self.digest = digest
         self.actual = actual
+
+
+class CorruptSeal(EventStoreError):
+    """A seal, or the list of its events, that cannot be read.
+
+    Attributes
+    ----------
+    seal_id : int or None
+        Where it is known.
+    """
+
+    def __init__(self, message: str, seal_id: int | None = None) -> None:
+        super().__init__(message)
+        self.seal_id = seal_id
+
+
+class SealRefused(EventStoreError):
+    """Nothing was sealed; the message says why."""
 
 
 class CopyRefused(EventStoreError):
