@@ -26,12 +26,14 @@ from domain.commands import (
 from domain.config import JobConfig, create_job_config, format_duration
 from domain.data_counts import DataCounts
 from domain.datafeeds.datafeed import STOPPED
-from domain.errors import AlreadyExists, Conflict, InvalidArgument, TimedOut
+from domain.erasure import is_erasable
+from domain.errors import AlreadyExists, Conflict, InvalidArgument, TimedOut, Unsupported
 from domain.events import SnapshotPersisted, Updated, read_config
 from domain.job import CLOSED, CLOSING, FAILED, OPENED, OPENING, Job, Snapshot, decide, must_wait
 from domain.model import check_supported
 from domain.notify import read_notify
 from domain.records import CsvFormat, RecordBatch, RecordSchema, read_records
+from domain.retention import read_retention
 from marigraph.application import Application
 from marigraph.codec import recorded, stream_of
 from marigraph.context import Context
@@ -58,7 +60,7 @@ def create_job(app: Application, job_id: str | None, body: Any, context: Context
         The complete job resource, defaults filled in.
     """
     config = create_job_config(body, job_id=job_id, now_ms=app.now_ms())
-    read_notify(config.custom_settings)
+    _check_custom_settings(config.custom_settings)
     _check_names(app, config.job_id, config.groups)
     writer = app.visitor(config.job_id)
     carry_out(writer, lambda _job: CreateJob(body, config.create_time), context)
@@ -73,11 +75,20 @@ def update_job(app: Application, job_id: str, body: Any, context: Context) -> di
     for event in decide(writer.job, command):
         assert isinstance(event, Updated)
         changed = read_config(event.config)
-        read_notify(changed.custom_settings)
+        _check_custom_settings(changed.custom_settings)
         _check_names(app, job_id, changed.groups)
     carry_out(writer, lambda _job: command, context)
     app.project()
     return job_resource(writer.job)
+
+
+def _check_custom_settings(custom_settings: Mapping[str, Any] | None) -> None:
+    """Refuse settings of ours that cannot be meant so; all others are free."""
+    read_notify(custom_settings)
+    read_retention(custom_settings)
+    if is_erasable(custom_settings):
+        msg = "custom_settings.erasable: records are not encrypted yet"
+        raise Unsupported(msg)
 
 
 def delete_job(app: Application, job_id: str, context: Context, *, force: bool = False) -> dict[str, Any]:

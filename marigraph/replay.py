@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.events import read_config, store_config
-from domain.fold import Outcome, fold
+from domain.fold import NOTHING, Outcome, fold
 from domain.model import FOLD_VERSION, DamagedState, Model, decode_state, encode_state
 from domain.records import RecordBatch, decode_batch
 from eventstore import Codec, EventStore, Snapshot
@@ -40,6 +40,8 @@ class ModelFold:
     """Version of the job's ``created`` event; what lies before belongs to an earlier job of the same id."""
     model: Model | None = None
     version: int = 0
+    is_erased: bool = False
+    """The job has no model any more, and never will."""
 
     def step(self, item: Recorded, batch: RecordBatch | None = None) -> Outcome:
         """Fold the next event; ``batch`` spares reading the records of a ``data_posted`` that is at hand."""
@@ -52,16 +54,22 @@ class ModelFold:
         event = item.event
         if event.type == "created":
             self.model, self.created_version = Model(read_config(event.config)), item.version
+            self.is_erased = False
             return Outcome(deletes_all=True)
         if event.type == "deleted":
             self.model = None
             return Outcome(deletes_all=True)
+        if event.type == "erased":
+            self.model, self.is_erased = None, True
+            return Outcome(deletes_all=not event.keeps_results, replaces_model=True)
         if event.type == "snapshot_reverted":
             self.model = self.source.revert(self.model, event, self.created_version)
             kept_to = None
             if event.delete_intervening_results:
                 kept_to = BEFORE_ALL_MS if event.latest_result_ms is None else event.latest_result_ms
             return Outcome(replaces_model=True, deletes_after_ms=kept_to)
+        if self.is_erased and self.model is None:
+            return Outcome(deletes_before_ms=event.before_ms) if event.type == "results_dropped" else NOTHING
         if self.model is None:
             msg = f"{self.source.stream}: event {item.version} ({event.type}) comes before the job was created"
             raise CannotReplay(msg)

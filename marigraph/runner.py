@@ -118,6 +118,7 @@ class Runner:
             command_id,
             actor=context.actor,
             request_id=context.request_id,
+            cause=context.cause,
             epoch=self.lease.epoch,
         )
         self._at_hand.clear()

@@ -123,6 +123,7 @@ class Visitor:
             command_id,
             actor=context.actor,
             request_id=context.request_id,
+            cause=context.cause,
             epoch=self.epoch,
         )
 

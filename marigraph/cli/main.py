@@ -14,7 +14,7 @@ import typer
 from domain.errors import DomainError, InvalidArgument
 from eventstore import EventStoreError
 from marigraph import __version__
-from marigraph.cli import access, data, database, datafeeds, explain, jobs, results, serve, snapshots
+from marigraph.cli import access, audit, data, database, datafeeds, explain, jobs, results, serve, snapshots
 from marigraph.cli.output import console
 from marigraph.cli.session import Session
 from marigraph.runner import JobFailed
@@ -50,6 +50,7 @@ app.add_typer(snapshots.app, name="snapshots")
 app.add_typer(access.keys, name="keys")
 app.add_typer(access.users, name="users")
 app.add_typer(database.app, name="db")
+app.add_typer(audit.app, name="audit")
 data.register(app)
 results.register(app)
 explain.register(app)
