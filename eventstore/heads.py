@@ -25,7 +25,6 @@ def check_heads(reader: LogReader, report: ChainReport, *, fences: bool) -> Iter
             if bad is not None:
                 yield bad
         after = page[-1].id
-    yield from _check_sequences(reader)
 
 
 def check_head(reader: LogReader, stream: bytes, *, fences: bool) -> BadLink | None:
@@ -60,15 +59,15 @@ def _check(reader: LogReader, head: HeadState, *, fences: bool) -> BadLink | Non
     return BadLink(show(head.name), place, position, what) if what is not None else None
 
 
-def _check_sequences(reader: LogReader) -> Iterator[BadLink]:
+def check_sequences(reader: LogReader) -> Iterator[BadLink]:
     """Yield tables whose newest row is gone, by the numbers that SQLite remembers to have handed out."""
     handed_out = reader.sequences()
     ends = {"events": reader.last_position(), "seals": max((row[0] for row in reader.seals()), default=0)}
     for table, last in ends.items():
         if handed_out.get(table, last) != last:
             what = f"numbers up to {handed_out[table]} were handed out in {table}, the newest row has {last}"
-            yield BadLink("seal" if table == "seals" else "#", 0, None, what)
-    newest_stream = handed_out.get("streams")
-    for stream_id, name in reader.names().items() if newest_stream is not None else ():
+            yield BadLink("seal" if table == "seals" else "#", last if table == "seals" else 0, None, what)
+    newest_stream = handed_out.get("streams", 2**63)
+    for stream_id, name in reader.names().items():
         if stream_id > newest_stream:
             yield BadLink(show(name), 0, None, f"the head row's id is {stream_id}, the last one handed out is smaller")

@@ -33,7 +33,7 @@ class BadLink:
     stream : str
         ``seal`` for a seal, whose version is its id.
     position : int or None
-        None where the event itself is missing and no seal says where it was.
+        None for a seal, and where the event itself is missing and no seal says where it was.
     """
 
     stream: str

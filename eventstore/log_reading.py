@@ -1,5 +1,4 @@
-"""The log as a verifier reads it: stored bytes of every column, in pages, from a store or from a database opened
-for nothing but reading.
+"""The log as a verifier reads it: stored bytes of every column, in pages, from a store or a read-only database.
 
 Texts come as the bytes that lie in the database, since a changed bit may leave no valid text; on SQLite a column of
 the storage class `is_typed` 0 holds something that this program never writes there. `ReadOnlyLog` opens what must
@@ -105,6 +104,10 @@ class LogReader:
         """Return up to `limit` events of a stream after a version."""
         return self._rows("events_of", (stream_id, after_version, limit))
 
+    def positions_of(self, stream_id: int) -> list[int]:
+        """Return the positions of all events of a stream."""
+        return [row[0] for row in self._fetch("positions_of", (stream_id,))]
+
     def find_event(self, stream_id: int, version: int) -> EventRow | None:
         """Return one event of a stream."""
         rows = self._rows("events_of", (stream_id, version - 1, 1))
@@ -119,6 +122,10 @@ class LogReader:
         """Yield the payloads of events, one at a time: by position, or by version within a stream."""
         name, key = ("payloads_between", ()) if stream_id is None else ("payloads_of", (stream_id,))
         yield from map(PayloadRow._make, self._stream(name, (*key, first, last)))
+
+    def codecs_between(self, first: int, last: int) -> dict[int, bytes]:
+        """Return the codecs of the payloads of events, by position."""
+        return dict(self._fetch("codecs_between", (first, last)))
 
     def heads(self, after_id: int) -> list[HeadState]:
         """Return up to `PAGE_HEADS` head rows as one statement sees them beside their events."""
@@ -234,12 +241,15 @@ def _statements(placeholder: str, as_bytes: str, is_sqlite: bool) -> dict[str, s
         " ORDER BY e.position LIMIT ?",
         "events_of": f"SELECT {columns} FROM events e WHERE e.stream_id = ? AND e.version > ?"
         " ORDER BY e.version LIMIT ?",
+        "positions_of": "SELECT e.position FROM events e WHERE e.stream_id = ?",
         "newest_before": f"SELECT {columns} FROM events e WHERE e.stream_id = ? AND e.position < ?"
         " ORDER BY e.version DESC LIMIT 1",
         "payloads_between": f"SELECT e.position, {payload_columns} {joined}"
         " WHERE e.position >= ? AND e.position <= ? ORDER BY e.position",
         "payloads_of": f"SELECT e.position, {payload_columns} {joined}"
         " WHERE e.stream_id = ? AND e.version >= ? AND e.version <= ? ORDER BY e.version",
+        "codecs_between": f"SELECT e.position, {as_bytes.format('p.codec')} {joined}"
+        " WHERE e.position >= ? AND e.position <= ?",
         "heads": f"{heads} WHERE s.id > ? ORDER BY s.id LIMIT ?",
         "head": f"{heads} WHERE {named}",
         "names": f"SELECT s.id, {as_bytes.format('s.name')} FROM streams s",

@@ -7,7 +7,7 @@ place counts; a seal knows best what lay there, the link what is wrong with it.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple, Protocol
@@ -131,19 +131,20 @@ class RangeChecker:
         """Check all events of one stream, and those that seals say it had."""
         report = RangeReport()
         stream_id = self._id_of(stream)
+        positions = sorted(self._reader.positions_of(stream_id)) if stream_id is not None else []
+        expected, covered = self._sealed_of(stream, positions, report)
+        codecs = {event.position: event.codec for event in expected if event.codec}
         actual: list[Sealed] = []
         found: list[tuple[int, BadLink]] = []
-        if stream_id is not None:
-            links = Links(self._reader, self._names, from_start=True)
-            version = 0
-            while rows := self._reader.events_of(stream_id, version):
-                actual += self._as_sealed(rows)
-                found = found or self._check_page(rows, links, report, stream_id)
-                version = rows[-1].version
-        expected, sealed = self._sealed_of(stream, actual, report)
+        links = Links(self._reader, self._names, from_start=True)
+        version = 0
+        while stream_id is not None and (rows := self._reader.events_of(stream_id, version)):
+            actual += [event for event in self._as_sealed(rows) if covered(event.position)]
+            found = found or self._check_page(rows, links, report, stream_id, codecs)
+            version = rows[-1].version
         report.n_sealed = len(expected)
         found = [(bad.version, bad) for _, bad in found]
-        difference = self._first_difference(expected, sealed)
+        difference = self._first_difference(expected, actual)
         if difference is not None:
             found.append((difference[0].version, difference[1]))
         elif stream_id is None:
@@ -155,6 +156,7 @@ class RangeChecker:
 
     def _check_range(self, each: Range, links: Links, report: RangeReport) -> None:
         expected = self._expected(each.place, report) if each.place is not None else None
+        codecs = {event.position: event.codec for event in expected or () if event.codec}
         actual: list[Sealed] = []
         found: list[tuple[int, BadLink]] = []
         after = each.after
@@ -162,7 +164,7 @@ class RangeChecker:
             if expected is not None:
                 actual += self._as_sealed(rows)
             if not found:
-                found = self._check_page(rows, links, report, None)
+                found = self._check_page(rows, links, report, None, codecs)
             after = rows[-1].position
             if found and expected is None:
                 break
@@ -189,7 +191,7 @@ class RangeChecker:
         try:
             while rows := self._reader.events_between(after, to, 1):
                 after = rows[-1].position
-        except Exception:  # noqa: BLE001, S110 - whatever it was, the place is known now
+        except Exception:  # whatever it was, the place is known now
             pass
         return Unreadable(f"the events after position {after} cannot be read: {describe_error(error)}")
 
@@ -203,14 +205,13 @@ class RangeChecker:
             what = str(error)
         if what is None:
             return contents.events
-        report.bad_seal = report.bad_seal or BadLink(STREAM, seal.id, seal.last_position, what)
+        report.bad_seal = report.bad_seal or BadLink(STREAM, seal.id, None, what)
         return None
 
     def _sealed_of(
-        self, stream: bytes, actual: Sequence[Sealed], report: RangeReport
-    ) -> tuple[list[Sealed], list[Sealed]]:
-        """Return the events that seals say a stream had, and those it has in their ranges."""
-        positions = sorted(event.position for event in actual)
+        self, stream: bytes, positions: Sequence[int], report: RangeReport
+    ) -> tuple[list[Sealed], Callable[[int], bool]]:
+        """Return the events that seals say a stream had, and what tells which positions those seals cover."""
         expected: list[Sealed] = []
         ranges: list[range] = []
         for place in self.seals.believed:
@@ -223,19 +224,27 @@ class RangeChecker:
                     expected += [event for event in events if event.stream == stream]
                     ranges.append(covered)
         starts = [covered.start for covered in ranges]
-        places = [bisect_right(starts, event.position) - 1 for event in actual]
-        pairs = zip(actual, places, strict=True)
-        return expected, [event for event, place in pairs if place >= 0 and event.position in ranges[place]]
+
+        def is_covered(position: int) -> bool:
+            place = bisect_right(starts, position) - 1
+            return place >= 0 and position in ranges[place]
+
+        return expected, is_covered
 
     def _id_of(self, stream: bytes) -> int | None:
         return next((stream_id for stream_id, name in self._names.items() if name == stream), None)
 
     def _as_sealed(self, rows: Sequence[EventRow]) -> list[Sealed]:
         names = self._names
-        return [Sealed(row.position, names.get(row.stream_id, b""), row.version, row.hash) for row in rows]
+        return [Sealed(row.position, names.get(row.stream_id, b""), row.version, row.hash, b"") for row in rows]
 
     def _check_page(
-        self, rows: Sequence[EventRow], links: Links, report: RangeReport, stream_id: int | None
+        self,
+        rows: Sequence[EventRow],
+        links: Links,
+        report: RangeReport,
+        stream_id: int | None,
+        codecs: Mapping[int, bytes],
     ) -> list[tuple[int, BadLink]]:
         """Return what is wrong in a page, each with the position where it shows."""
         found = []
@@ -245,14 +254,14 @@ class RangeChecker:
             rows = [row for row in rows if row.position <= broken.after]
             found.append((broken.after + 1, broken.bad))
         report.n_events += len(rows)
-        bad = self._check_payloads(rows, report, stream_id)
+        bad = self._check_payloads(rows, report, stream_id, codecs)
         if bad is not None:
             assert bad.position is not None
             found.append((bad.position, bad))
         return found
 
     def _check_payloads(
-        self, rows: Sequence[EventRow], report: RangeReport, stream_id: int | None
+        self, rows: Sequence[EventRow], report: RangeReport, stream_id: int | None, codecs: Mapping[int, bytes]
     ) -> BadLink | None:
         wanted = {row.position: row for row in rows if row.payload_digest is not None}
         if not wanted:
@@ -264,18 +273,20 @@ class RangeChecker:
             row = wanted.pop(payload.position, None)
             if row is None:
                 continue
-            what = self._payload_problem(row, payload)
+            what = self._payload_problem(row, payload, codecs.get(row.position, payload.codec))
             if what is not None:
                 return BadLink(self._shown(row), row.version, row.position, what)
             report.n_payloads += 1
             report.n_payload_bytes += payload.size
         return self._check_missing(list(wanted.values()), report)
 
-    def _payload_problem(self, row: EventRow, payload: PayloadRow) -> str | None:
+    def _payload_problem(self, row: EventRow, payload: PayloadRow, codec: bytes) -> str | None:
         if not payload.is_typed or sha256(payload.body).digest() != row.payload_digest:
             return "the payload's bytes do not fit its digest"
         if payload.size != len(payload.body):
             return f"the payload's size is said to be {payload.size} bytes, it is {len(payload.body)}"
+        if payload.codec != codec:
+            return f"the payload's codec was {show(codec)!r} when it was sealed, it is {show(payload.codec)!r}"
         return self._rules.problem(row, payload) if self._rules is not None else None
 
     def _check_missing(self, rows: Sequence[EventRow], report: RangeReport) -> BadLink | None:
@@ -296,14 +307,12 @@ class RangeChecker:
 
     # -------------------------------------------------------------------------------------------------- differences
 
-    def _first_difference(
-        self, expected: Sequence[Sealed], actual: Sequence[Sealed]
-    ) -> tuple[Sealed, BadLink] | None:
+    def _first_difference(self, expected: Sequence[Sealed], actual: Sequence[Sealed]) -> tuple[Sealed, BadLink] | None:
         """Return the first event that is not as it was sealed, and what is wrong with it."""
-        if tuple(expected) == tuple(actual):
-            return None
         pairs = enumerate(zip(expected, actual, strict=False))
-        place = next((place for place, (one, two) in pairs if one != two), min(len(expected), len(actual)))
+        place = next((place for place, (one, two) in pairs if one[:4] != two[:4]), min(len(expected), len(actual)))
+        if place == len(expected) == len(actual):
+            return None
         wanted = expected[place] if place < len(expected) else None
         found = actual[place] if place < len(actual) else None
         if wanted is None or (found is not None and found.position < wanted.position):
@@ -316,7 +325,7 @@ class RangeChecker:
         return wanted, BadLink(show(wanted.stream), wanted.version, wanted.position, self._what_differs(wanted, found))
 
     def _what_differs(self, wanted: Sealed, found: Sealed | None) -> str:
-        if found is not None and (found.position, found.version, found.hash) == wanted[::2] + wanted[3:]:
+        if found is not None and found == wanted._replace(stream=found.stream, codec=found.codec):
             return f"the event was sealed as one of this stream and is now one of {show(found.stream)!r}"
         stream_id = self._id_of(wanted.stream)
         row = self._reader.find_event(stream_id, wanted.version) if stream_id is not None else None
@@ -342,5 +351,7 @@ def _earliest(found: Sequence[tuple[int, BadLink]], sealed: BadLink | None) -> B
     at_first = [bad for place, bad in found if place == first]
     if sealed is None or sealed not in at_first:
         return at_first[0]
-    links = [bad for bad in at_first if bad is not sealed and (bad.stream, bad.version) == (sealed.stream, sealed.version)]
+    links = [
+        bad for bad in at_first if bad is not sealed and (bad.stream, bad.version) == (sealed.stream, sealed.version)
+    ]
     return BadLink(sealed.stream, sealed.version, sealed.position, links[0].what) if links else sealed

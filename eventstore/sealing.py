@@ -115,8 +115,12 @@ def _collect(store: EventStore, after: int, end: int, events_max: int) -> Conten
                     f"{bad.what}; run `marigraph audit verify`"
                 )
                 raise SealRefused(msg) from broken
-            found += [Sealed(row.position, names[row.stream_id], row.version, row.hash) for row in rows]
             if not rows:
                 break
+            codecs = reader.codecs_between(rows[0].position, rows[-1].position)
+            found += [
+                Sealed(row.position, names[row.stream_id], row.version, row.hash, codecs.get(row.position, b""))
+                for row in rows
+            ]
             after = rows[-1].position
     return Contents(tuple(found)) if found else None

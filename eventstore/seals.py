@@ -4,7 +4,8 @@ A seal holds the Merkle root over the events of its range, the hash of the seal 
 by a key that is not in the database; its `key_id` is the public key in hex. So a copy of the seals that is kept
 elsewhere shows every later change of what they cover, even one that made all hashes and heads fit again.
 
-* leaf of an event: ``SHA-256(00, position, version, hash, stream)`` with numbers as 8 bytes, big-endian
+* leaf of an event: ``SHA-256(00, position, version, hash, codec, stream)``; numbers are 8 bytes, big-endian; codec is
+  that of the event's payload, with its length before it in 4 bytes, empty where there is no payload
 * signed: ``TAG, id, first_position, last_position, created_at, merkle_root, previous_hash, key_id``
 * hash of a seal: SHA-256 of what is signed and of the signature; before the first one 32 zero bytes
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import struct
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -35,7 +36,6 @@ from eventstore.merkle import LEAF, root_of
 TAG = b"eventstore seal/1"
 STREAM = "seal"  # where a bad seal is said to lie; no events are appended there
 HASH_BYTES = 32
-KEY_BYTES = 32
 
 _pack_leaf = struct.Struct(">qq").pack
 _pack_seal = struct.Struct(">qqqq").pack
@@ -48,6 +48,7 @@ class Sealed(NamedTuple):
     stream: bytes
     version: int
     hash: bytes
+    codec: bytes  # of its payload, which the event's own hash does not hold; empty where there is none
 
 
 class Signer(Protocol):
@@ -71,8 +72,8 @@ class Contents:
     def leaves(self) -> list[bytes]:
         """The leaves of the tree."""
         return [
-            sha256(b"".join((LEAF, _pack_leaf(position, version), hash_, stream))).digest()
-            for position, stream, version, hash_ in self.events
+            sha256(b"".join((LEAF, _pack_leaf(position, version), hash_, encode_text(codec), stream))).digest()
+            for position, stream, version, hash_, codec in self.events
         ]
 
     def encode(self) -> tuple[bytes, bytes]:
@@ -81,11 +82,14 @@ class Contents:
         for event in self.events:
             first.setdefault(event.stream, event.version)
         index = {stream: place for place, stream in enumerate(first)}
+        codecs = {codec: place for place, codec in enumerate(dict.fromkeys(event.codec for event in self.events))}
         positions = [event.position for event in self.events]
         places = _Places(
             [(stream.decode(), version) for stream, version in first.items()],
             [index[event.stream] for event in self.events],
             [after - before for before, after in zip([0, *positions], positions, strict=False)],
+            [codec.decode() for codec in codecs],
+            [codecs[event.codec] for event in self.events],
         )
         return msgspec.json.encode(places), b"".join(event.hash for event in self.events)
 
@@ -95,15 +99,18 @@ class Contents:
         try:
             found = _PLACES.decode(places)
             n_events = len(found.stream)
-            if not n_events or len(found.position) != n_events or len(hashes) != n_events * HASH_BYTES:
-                msg = f"{n_events} events, {len(found.position)} positions, {len(hashes)} bytes of hashes"
+            if not n_events or {len(found.position), len(found.codec), len(hashes) / HASH_BYTES} != {n_events}:
+                msg = f"a seal's list of {n_events} events has other numbers of positions, codecs or hashes"
                 raise CorruptSeal(msg)
             names = [name.encode() for name, _ in found.streams]
             versions = [version for _, version in found.streams]
+            codecs = [codec.encode() for codec in found.codecs]
+            starts = range(0, len(hashes), HASH_BYTES)
             events = []
-            steps = zip(found.stream, accumulate(found.position), range(0, len(hashes), HASH_BYTES), strict=True)
-            for stream, position, start in steps:
-                events.append(Sealed(position, names[stream], versions[stream], hashes[start : start + HASH_BYTES]))
+            steps = zip(found.stream, accumulate(found.position), found.codec, starts, strict=True)
+            for stream, position, codec, start in steps:
+                hash_ = hashes[start : start + HASH_BYTES]
+                events.append(Sealed(position, names[stream], versions[stream], hash_, codecs[codec]))
                 versions[stream] += 1
         except (msgspec.DecodeError, IndexError, UnicodeEncodeError) as error:
             msg = f"the list of a seal's events is damaged: {error}"
@@ -115,6 +122,8 @@ class _Places(msgspec.Struct, frozen=True):
     streams: list[tuple[str, int]]  # name, version of the first event in the range
     stream: list[int]  # of each event: place in `streams`
     position: list[int]  # of each event: distance to the one before
+    codecs: list[str]
+    codec: list[int]  # of each event: place in `codecs`
 
 
 _PLACES = msgspec.json.Decoder(_Places)
@@ -179,18 +188,9 @@ def make_seal(contents: Contents, previous: Seal | None, last_position: int, cre
 
 def is_signed(seal: Seal) -> bool:
     """Say whether the signature is that of the seal's key; whose key it is, is another question."""
-    # Imported here: no command but those about seals needs it.
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from eventstore.signing import is_signature  # no command but those about seals needs the library
 
-    try:
-        key = bytes.fromhex(seal.key_id)
-        if key.hex() != seal.key_id or len(key) != KEY_BYTES:
-            return False
-        Ed25519PublicKey.from_public_bytes(key).verify(seal.signature, seal.signed)
-    except (ValueError, InvalidSignature):
-        return False
-    return True
+    return is_signature(seal.key_id, seal.signature, seal.signed)
 
 
 def why_not_believed(seal: Seal, keys: frozenset[str] | None) -> str | None:
@@ -221,7 +221,7 @@ def check_seals(found: Sequence[Seal], keys: frozenset[str] | None) -> Iterator[
         if what is None and seal.first_position != (previous.last_position + 1 if previous is not None else 1):
             what = "the seal's range does not follow that of the seal before it"
         if what is not None:
-            yield BadLink(STREAM, place, seal.last_position, what)
+            yield BadLink(STREAM, place, None, what)
         previous = seal
 
 
@@ -361,7 +361,7 @@ class KnownSeals:
         for seal_id, kept in sorted(self._kept.items()):
             if kept != self._stored.get(seal_id):
                 what = "differs from" if seal_id in self._stored else "is missing, it is in"
-                yield BadLink(STREAM, seal_id, kept.last_position, f"the database's seal {what} the kept copy")
+                yield BadLink(STREAM, seal_id, None, f"the database's seal {what} the kept copy")
 
 
 def _quoted(stream: bytes) -> bytes:

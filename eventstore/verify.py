@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy.exc import DBAPIError
 
 from eventstore.errors import CorruptSeal
-from eventstore.heads import check_head, check_heads
+from eventstore.heads import check_head, check_heads, check_sequences
 from eventstore.links import BadLink
 from eventstore.log_reading import LogReader, Readable, describe_error
 from eventstore.ranges import (
@@ -127,8 +127,10 @@ def _verify(
         report.n_streams = 1
         report.first_bad = report.first_bad or check_head(reader, what.stream.encode(), fences=what.checks_fences)
     report.first_bad = report.first_bad or report.bad_seal or next(seals.problems(), None)
-    if what.stream is None and report.is_intact and (damage := reader.damage()):
-        report.unreadable = f"the database's pages or indexes are damaged: {damage}"
+    if what.stream is None and report.first_bad is None:
+        report.first_bad = next(check_sequences(reader), None)
+        if damage := reader.damage():
+            report.unreadable = f"the database's pages or indexes are damaged: {damage}"
 
 
 def _known_seals(
@@ -146,8 +148,4 @@ def _check_ranges(
 ) -> RangeReport:
     last = reader.last_position()
     ranges = plan_ranges(checker.seals, last)
-    if what.n_workers > 1 and len(ranges) > 1:
-        from eventstore.verify_workers import check_in_processes  # only a long log needs them
-
-        return check_in_processes(log, ranges, what, last)
     return checker.check_all(ranges, lambda done: what.progress(done, last) if what.progress else None)
