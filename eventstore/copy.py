@@ -116,7 +116,7 @@ def _pages(connection: Connection, table: Table, page: int) -> Iterator[list[Row
 
 
 def _adapt(table: Table, row: Row[Any]) -> dict[str, Any]:
-    values = dict(row._mapping)
+    values = {column.name: row._mapping[column.name] for column in table.columns if column.computed is None}
     if table is leases:
         values["expires_at"] = 0
     return values

@@ -25,7 +25,8 @@ from domain.commands import (
 )
 from domain.config import JobConfig, create_job_config, format_duration
 from domain.data_counts import DataCounts
-from domain.datafeeds.datafeed import STOPPED
+from domain.datafeeds.commands import StopDatafeed
+from domain.datafeeds.datafeed import STOPPED, Datafeed
 from domain.erasure import is_erasable
 from domain.errors import AlreadyExists, Conflict, InvalidArgument, TimedOut, Unsupported
 from domain.events import SnapshotPersisted, Updated, read_config
@@ -164,12 +165,14 @@ def close_jobs(
 ) -> dict[str, Any]:
     """Close jobs: final results, a snapshot, and the log's word that the job takes no more data.
 
-    All jobs are checked before the first is closed. A forced close appends the event and returns: nothing is lost,
-    for the next open replays what was not analysed.
+    All jobs are checked before the first is closed. A forced close stops the job's datafeed by force too; it appends
+    the events and returns: nothing is lost, for the next open replays what was not analysed.
     """
     matched = match_jobs(app, expression, allow_no_match=allow_no_match)
-    for job in matched:
-        _check_datafeed_stopped(app, job)
+    running = _running_datafeeds(app, matched)
+    if running and not force:
+        msg = f"cannot close job datafeed [{running[0].datafeed_id}] hasn't been stopped"
+        raise Conflict(msg)
     failed = [job.job_id for job in matched if job.state == FAILED]
     if failed and not force:
         msg = (
@@ -179,21 +182,23 @@ def close_jobs(
         )
         raise Conflict(msg)
     deadline = time.monotonic() + timeout_seconds
+    for datafeed in running:
+        writer = app.datafeeds.writer(datafeed.datafeed_id)
+        writer.carry_out(StopDatafeed(force=True, reason="its job was closed by force"), context)
     for job in matched:
         _close(app, job.job_id, context, force=force, deadline=deadline)
     app.project()
     return {"closed": True}
 
 
-def _check_datafeed_stopped(app: Application, job: Job) -> None:
-    """Refuse to close a job while its datafeed would post to it."""
-    if job.state == CLOSED:
-        return
+def _running_datafeeds(app: Application, jobs: Sequence[Job]) -> list[Datafeed]:
+    """Return the datafeeds that post to jobs which are to be closed."""
+    job_ids = {job.job_id for job in jobs if job.state != CLOSED}
+    if not job_ids:
+        return []
     app.project()
-    datafeed = app.datafeeds.of_job(job.job_id)
-    if datafeed is not None and datafeed.exists and datafeed.state != STOPPED:
-        msg = f"cannot close job datafeed [{datafeed.datafeed_id}] hasn't been stopped"
-        raise Conflict(msg)
+    current = [app.datafeeds.advance(each) for each in app.datafeeds.all() if each.settings().job_id in job_ids]
+    return [each for each in current if each.exists and each.state != STOPPED]
 
 
 def _close(app: Application, job_id: str, context: Context, *, force: bool, deadline: float) -> None:

@@ -124,6 +124,13 @@ class RecordBatch:
         return len(self.time_ms)
 
 
+def numbers_of(column: TextColumn) -> NDArray[np.float64]:
+    """Return the numbers that a column of texts would have been read as: of shape (n,), NaN where there is none."""
+    values = np.append(parse_numbers(Spans.of_texts(column.values)), np.nan)
+    numbers: NDArray[np.float64] = values[column.codes]  # -1, the code of a missing text, is the last place
+    return numbers
+
+
 @dataclass(frozen=True, slots=True)
 class RawRecords:
     """Records as a reader found them: one row each, a column of texts per field.

@@ -12,7 +12,7 @@ JOBS: Final = "/anomaly_detectors"
 JOB: Final = "/anomaly_detectors/{job_id}"
 
 ALLOW_NO_MATCH: Final = Parameter(
-    "allow_no_match", "bool", ("allow_no_jobs",), description="Whether a pattern may match nothing."
+    "allow_no_match", "bool", deprecated=("allow_no_jobs",), description="Whether a pattern may match nothing."
 )
 TIMEOUT: Final = Parameter("timeout", "duration", description="How long to wait.")
 SERVER_SIDE: Final = tuple(

@@ -7,10 +7,10 @@ that goes wrong is answered with the API's error body; what is no refusal of our
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from itertools import product
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import anyio.to_thread
 from anyio import CapacityLimiter
@@ -39,8 +39,8 @@ from marigraph.api.bodies import (
 )
 from marigraph.api.cluster import API_VERSION
 from marigraph.api.documentation import describe
-from marigraph.api.endpoints import Call, Endpoint, Lane, Text, all_endpoints
-from marigraph.api.errors import RETRY_AFTER_SECONDS, HttpError, error_body, plain_error_body, refusal_of
+from marigraph.api.endpoints import BASES, Call, Endpoint, Lane, Text, all_endpoints
+from marigraph.api.errors import RETRY_AFTER_SECONDS, HttpError, error_body, plain_error_body, refusal_of, trace_of
 from marigraph.api.metrics import NO_ENDPOINT, Metrics
 from marigraph.api.page import render
 from marigraph.api.parameters import as_bool, read_parameters
@@ -66,9 +66,9 @@ WARNING_AGENT: Final = f"299 Elasticsearch-{API_VERSION}-unknown"
 class Front:
     """Answers the requests of one server."""
 
-    def __init__(self, app: Server, control: AccessControl | None = None) -> None:
+    def __init__(self, app: Server, gate: Gate) -> None:
         self._app = app
-        self._gate = Gate(control)
+        self._gate = gate
         self.metrics = Metrics(app)
         self._lanes = {lane: CapacityLimiter(lane.value) for lane in Lane}
         self._budget = ByteBudget(IN_FLIGHT_BYTES_MAX)
@@ -82,21 +82,24 @@ class Front:
         self._n_requests += 1
         started = time.perf_counter()
         request_id = _opaque_id(request).get("X-Opaque-Id") or str(uuid.uuid4())
+        warnings = _deprecated_path(request)
         with bound_contextvars(request_id=request_id):
             try:
-                response = await self._answer(endpoint, request, request_id)
+                response = await self._answer(endpoint, request, request_id, warnings)
             except ClientDisconnect:
                 response = Response(status_code=499)
             except Exception as error:
                 response = self._refuse(error, request)
             finally:
                 self._n_requests -= 1
+            if warnings:
+                response.headers["Warning"] = ", ".join(f'{WARNING_AGENT} "{text}"' for text in warnings)
             seconds = time.perf_counter() - started
             self.metrics.count(endpoint.name, request.method, response.status_code, seconds)
             log_request(endpoint.name, request, response, seconds)
         return response
 
-    async def _answer(self, endpoint: Endpoint, request: Request, request_id: str) -> Response:
+    async def _answer(self, endpoint: Endpoint, request: Request, request_id: str, warnings: list[str]) -> Response:
         principal = await self._gate.admit(endpoint, request)
         bind_contextvars(actor=principal.actor)
         context = Context(principal.actor, request_id)
@@ -104,19 +107,14 @@ class Front:
         async with self._budget.hold() as held:
             data = await read_body(request, limit, held) or source_of(request)
             options = _options(request)
-            call = self._call(endpoint, request, data, context)
+            call = self._call(endpoint, request, data, context, warnings)
             answer = await anyio.to_thread.run_sync(endpoint.answer, call, limiter=self._lanes[endpoint.lane])
         if isinstance(answer, Text):
             return Response(answer.body, endpoint.status, {**PRODUCT, **_opaque_id(request)}, answer.content_type)
-        body = encode(
-            shape(answer, human=options["human"], filter_path=options["filter_path"]), pretty=options["pretty"]
-        )
-        headers = {**PRODUCT, **_opaque_id(request)}
-        if call.warnings:
-            headers["Warning"] = ", ".join(f'{WARNING_AGENT} "{text}"' for text in call.warnings)
-        return Response(body, endpoint.status, headers, "application/json")
+        body = encode(shape(answer, human=options.human, filter_path=options.filter_path), pretty=options.pretty)
+        return Response(body, endpoint.status, {**PRODUCT, **_opaque_id(request)}, "application/json")
 
-    def _call(self, endpoint: Endpoint, request: Request, data: bytes, context: Context) -> Call:
+    def _call(self, endpoint: Endpoint, request: Request, data: bytes, context: Context, warnings: list[str]) -> Call:
         if data:
             check_type(request, DATA_TYPES if endpoint.body == "records" else JSON_TYPES)
         body: Any = None
@@ -138,9 +136,20 @@ class Front:
             query=request.query_params.multi_items(),
             body=fields,
             section=endpoint.section,
+            warnings=warnings,
         )
         key = request.headers.get("idempotency-key")
-        return Call(self._app, context, request.path_params, parameters, body, data, self.metrics, key)
+        return Call(
+            self._app,
+            context,
+            request.path_params,
+            parameters,
+            body,
+            data,
+            metrics=self.metrics,
+            idempotency_key=key,
+            warnings=warnings,
+        )
 
     def _refuse(self, error: Exception, request: Request) -> Response:
         """Answer what went wrong."""
@@ -159,7 +168,14 @@ class Front:
             body = error_body(status, refusal.type, reason)
         if status in (429, 503):
             headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        response = Response(encode(body), status, headers, "application/json")
+        try:
+            options = _options(request)
+        except (DomainError, HttpError):  # it is what the answer tells of
+            options = Options()
+        if options.error_trace and isinstance(body["error"], dict):
+            body["error"]["stack_trace"] = trace_of(error)
+        shaped = encode(shape(body, filter_path=options.filter_path), pretty=options.pretty)
+        response = Response(shaped, status, headers, "application/json")
         for challenge in challenges:
             response.headers.append("WWW-Authenticate", challenge)
         return response
@@ -179,13 +195,15 @@ def log_request(endpoint: str, request: Request, response: Response, seconds: fl
     )
 
 
-def make_app(server: Server, control: AccessControl | None = None) -> FastAPI:
+def make_app(server: Server, control: AccessControl | None = None, names: Collection[str] | None = None) -> FastAPI:
     """Make the web application of a server; it is started and closed with it.
 
     Parameters
     ----------
     control : AccessControl or None
         Who may call; None: everybody who reaches the port may do everything.
+    names : collection of str or None
+        What such a server may be called; see ``Gate``.
     """
 
     @asynccontextmanager
@@ -196,7 +214,7 @@ def make_app(server: Server, control: AccessControl | None = None) -> FastAPI:
         finally:
             await anyio.to_thread.run_sync(server.close)
 
-    front = Front(server, control)
+    front = Front(server, Gate(control, names))
     app = FastAPI(
         title="Marigraph",
         version=__version__,
@@ -280,13 +298,31 @@ class TrailingSlash:
         await self._app(scope, receive, send)
 
 
-def _options(request: Request) -> dict[str, Any]:
+class Options(NamedTuple):
+    """What the parameters of every endpoint ask for."""
+
+    human: bool = False
+    pretty: bool = False
+    error_trace: bool = False
+    filter_path: str | None = None
+
+
+def _options(request: Request) -> Options:
     query = request.query_params
-    return {
-        "human": as_bool(query.get("human", "false")),
-        "pretty": as_bool(query.get("pretty", "false")),
-        "filter_path": query.get("filter_path"),
-    }
+    if query.get("format", "json") != "json":
+        msg = f"answers come as [json], not as [{query['format'][:256]}]"
+        raise HttpError(406, msg, plain=True)
+    human, pretty, error_trace = (as_bool(query.get(name, "false")) for name in ("human", "pretty", "error_trace"))
+    return Options(human, pretty, error_trace, query.get("filter_path"))
+
+
+def _deprecated_path(request: Request) -> list[str]:
+    """Return the warning that a path has another name by now, if it has."""
+    path, (base, old) = request.scope["route"].path, BASES
+    if not path.startswith(old):
+        return []
+    method = request.method
+    return [f"[{method} {path}] is deprecated! Use [{method} {base}{path.removeprefix(old)}] instead."]
 
 
 def _opaque_id(request: Request) -> dict[str, str]:

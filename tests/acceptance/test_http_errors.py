@@ -308,6 +308,62 @@ def test_a_filter_path_picks_fields_and_pretty_indents(http, j):
     assert http.get(j, pretty=True, filter_path="count").text == '{\n  "count": 1\n}\n'
 
 
+def test_errors_are_filtered_indented_and_traced_like_answers(http):
+    assert http.get("nope", filter_path="status").text == '{"status":404}'
+    assert http.get("nope", pretty=True, filter_path="status").text == '{\n  "status": 404\n}\n'
+    error = http.get("nope", error_trace=True).body["error"]
+    assert error.pop("stack_trace").startswith(f"NotFound: {NO_JOB}\n  at queries.match_jobs:")
+    assert error == http.get("nope").body["error"]
+    assert "/" not in http.get("nope", error_trace=True).body["error"]["stack_trace"]
+
+
+def test_answers_come_in_no_other_format_than_json(http, j):
+    assert http.get(j, format="json").status == 200
+    answer = http.get(j, format="yaml")
+    assert (answer.status, answer.body) == (406, {"error": "answers come as [json], not as [yaml]", "status": 406})
+
+
+def agent(*texts):
+    return ", ".join(f'299 Elasticsearch-7.17.0-unknown "{text}"' for text in texts)
+
+
+def deprecated(method, path):
+    return f"[{method} /_xpack/ml{path}] is deprecated! Use [{method} /_ml{path}] instead."
+
+
+RENAMED = "Deprecated field [{}] used, expected [allow_no_match] instead"
+WARNED = {
+    "the old prefix": (("GET", "/_xpack/ml/info"), [deprecated("GET", "/info")]),
+    "the old prefix, by its pattern": (
+        ("GET", "/_xpack/ml/anomaly_detectors/errors-job/_stats"),
+        [deprecated("GET", "/anomaly_detectors/{job_id}/_stats")],
+    ),
+    "the old prefix of a refused call": (
+        ("POST", "/_xpack/ml/datafeeds/nope/_start"), [deprecated("POST", "/datafeeds/{datafeed_id}/_start")]
+    ),
+    "the old name in the query": (
+        ("GET", "errors-*?allow_no_jobs=true"), [RENAMED.format("allow_no_jobs")]
+    ),
+    "the old name in the body": (
+        ("POST", "nope-*/_close", {"allow_no_jobs": True}), [RENAMED.format("allow_no_jobs")]
+    ),
+    "the old name for datafeeds": (
+        ("GET", "/_ml/datafeeds?allow_no_datafeeds=true"), [RENAMED.format("allow_no_datafeeds")]
+    ),
+    "two of them": (
+        ("GET", "/_xpack/ml/datafeeds?allow_no_datafeeds"),
+        [deprecated("GET", "/datafeeds"), RENAMED.format("allow_no_datafeeds")],
+    ),
+    "nothing": (("GET", "errors-*?allow_no_match=true"), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WARNED)
+def test_what_is_deprecated_is_answered_with_a_warning(http, j, name):
+    call, warnings = WARNED[name]
+    assert http(*call).headers.get("Warning", "") == agent(*warnings)
+
+
 ABSENT = [
     ("POST", "errors-job/_forecast"), ("DELETE", "errors-job/_forecast"), ("POST", "errors-job/_reset"),
     ("POST", "_estimate_model_memory"), ("DELETE", "/_ml/_delete_expired_data"), ("POST", "/_ml/set_upgrade_mode"),

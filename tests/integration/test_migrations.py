@@ -110,7 +110,11 @@ def describe(engine: Engine) -> dict[str, object]:
             [(column.name, str(column.type), column.nullable) for column in table.columns],
             inspector.get_pk_constraint(name)["name"],
             sorted(constraint["name"] or "" for constraint in inspector.get_unique_constraints(name)),
-            sorted((index["name"], tuple(index["column_names"])) for index in inspector.get_indexes(name)),
+            sorted(
+                (index["name"], tuple(index["column_names"]))
+                for index in inspector.get_indexes(name)
+                if index["name"] != "ix_events_recorded_at"  # made by the revision alone
+            ),
         )
         for name, table in found.tables.items()
         if name != "alembic_version"
