@@ -104,6 +104,10 @@ class LogReader:
         """Return up to `limit` events of a stream after a version."""
         return self._rows("events_of", (stream_id, after_version, limit))
 
+    def events_of_type(self, stream_id: int, type_: str) -> list[EventRow]:
+        """Return all events of one type that a stream has."""
+        return self._rows("events_of_type", (stream_id, type_.encode()))
+
     def positions_of(self, stream_id: int) -> list[int]:
         """Return the positions of all events of a stream."""
         return [row[0] for row in self._fetch("positions_of", (stream_id,))]
@@ -235,12 +239,14 @@ def _statements(placeholder: str, as_bytes: str, is_sqlite: bool) -> dict[str, s
         "FROM streams s LEFT JOIN events e ON e.stream_id = s.id AND e.version = s.version "
         "LEFT JOIN leases l ON l.resource = s.name"
     )
-    named = "s.name = CAST(? AS TEXT)" if is_sqlite else "s.name = convert_from(?, 'UTF8')"
+    given_text = "CAST(? AS TEXT)" if is_sqlite else "convert_from(?, 'UTF8')"
     statements = {
         "events_between": f"SELECT {columns} FROM events e WHERE e.position > ? AND e.position <= ?"
         " ORDER BY e.position LIMIT ?",
         "events_of": f"SELECT {columns} FROM events e WHERE e.stream_id = ? AND e.version > ?"
         " ORDER BY e.version LIMIT ?",
+        "events_of_type": f"SELECT {columns} FROM events e WHERE e.stream_id = ? AND e.type = {given_text}"
+        " ORDER BY e.version",
         "positions_of": "SELECT e.position FROM events e WHERE e.stream_id = ?",
         "newest_before": f"SELECT {columns} FROM events e WHERE e.stream_id = ? AND e.position < ?"
         " ORDER BY e.version DESC LIMIT 1",
@@ -251,7 +257,7 @@ def _statements(placeholder: str, as_bytes: str, is_sqlite: bool) -> dict[str, s
         "codecs_between": f"SELECT e.position, {as_bytes.format('p.codec')} {joined}"
         " WHERE e.position >= ? AND e.position <= ?",
         "heads": f"{heads} WHERE s.id > ? ORDER BY s.id LIMIT ?",
-        "head": f"{heads} WHERE {named}",
+        "head": f"{heads} WHERE s.name = {given_text}",
         "names": f"SELECT s.id, {as_bytes.format('s.name')} FROM streams s",
         "seals": "SELECT s.id, s.first_position, s.last_position, s.merkle_root, s.previous_hash, s.signature, "
         f"{as_bytes.format('s.key_id')}, s.created_at FROM seals s ORDER BY s.id",

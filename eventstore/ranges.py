@@ -19,6 +19,7 @@ from eventstore.links import BadLink, Broken, Links, show
 from eventstore.log_reading import EventRow, LogReader, PayloadRow, describe_error
 from eventstore.seals import STREAM, KnownSeals, Sealed, check_contents
 
+NO_STREAM = "there is no such stream"
 MISSING_LISTED_MAX = 1_000
 PIECES_MAX = 64  # pieces of what no seal covers, so that processes can share it
 PIECE_POSITIONS = 10_000
@@ -148,7 +149,7 @@ class RangeChecker:
         if difference is not None:
             found.append((difference[0].version, difference[1]))
         elif stream_id is None:
-            found.append((0, BadLink(show(stream), 0, None, "there is no such stream")))
+            found.append((0, BadLink(show(stream), 0, None, NO_STREAM)))
         report.first_bad = _earliest(found, difference and difference[1])
         return report
 

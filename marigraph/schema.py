@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from eventstore import EventStore
 
-HEAD_REVISION = "0006"  # the newest revision in migrations/versions; a test keeps it so
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")  # all of them, oldest first
+HEAD_REVISION = "0007"  # the newest revision in migrations/versions; a test keeps it so
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")  # all of them, oldest first
 BACKUP_NAMES_MAX = 100
 LOCK_SECONDS_MAX = 30.0  # wait for a writer while the file is copied
 

@@ -23,6 +23,7 @@ from marigraph.context import Context
 from marigraph.datafeeds.runs import DatafeedRuns
 from marigraph.desk import LOOK_SECONDS, Desk
 from marigraph.notifier import Notifier
+from marigraph.proof.sealing import Sealer
 from marigraph.runner import JobFailed, Runner
 from marigraph.settings import Settings
 from marigraph.strands import Strands
@@ -61,6 +62,7 @@ class Server(Application):
         self._datafeed_runs = DatafeedRuns(self)
         self._stopping = threading.Event()
         self.notifier = Notifier(self.store, self.jobs, self.owner, settings.notifications)
+        self._sealer = Sealer(self.store, settings)
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
 
     def start(self) -> None:
@@ -70,6 +72,7 @@ class Server(Application):
         self._housekeeper.start()
         self._datafeed_runs.start()
         self.notifier.start()
+        self._sealer.start()
 
     @property
     def node(self) -> dict[str, Any]:
@@ -293,6 +296,7 @@ class Server(Application):
         self._datafeed_runs.close()
         self._stopped.set()
         self.notifier.stop()
+        self._sealer.stop()
         if self._housekeeper.is_alive():
             self._housekeeper.join()
         for desk in self.desks:

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import platformdirs
 
+from domain.config import parse_duration_ms
+
 DATABASE_FILE = "marigraph.db"
+SEAL_SECONDS_MIN = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,28 @@ class Notifications:
 
 
 @dataclass(frozen=True, slots=True)
+class Seals:
+    """How the log is sealed."""
+
+    key: str | None = None
+    """File of the signing key; None: the one in the user's configuration directory."""
+    every_seconds: float | None = None
+    """How often a server seals; None: never, the command does."""
+    export: str | None = None
+    """File that a server appends its seals to."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "Seals":
+        """Take ``MARIGRAPH_SEAL_KEY``, ``MARIGRAPH_SEAL_EVERY`` (like 10m) and ``MARIGRAPH_SEAL_EXPORT``."""
+        every = environment.get("MARIGRAPH_SEAL_EVERY")
+        return cls(
+            environment.get("MARIGRAPH_SEAL_KEY") or None,
+            max(parse_duration_ms(every, "MARIGRAPH_SEAL_EVERY") / 1000, SEAL_SECONDS_MIN) if every else None,
+            environment.get("MARIGRAPH_SEAL_EXPORT") or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one process."""
 
@@ -63,6 +88,8 @@ class Settings:
     """URL of the server that carries commands out, None for the database itself."""
     credentials: Credentials = Credentials()
     notifications: Notifications = field(default_factory=Notifications)
+
+    seals: Seals = Seals()
 
     sources: str | None = None
     """The TOML file that says where datafeeds may read from; None: nowhere."""
@@ -90,6 +117,7 @@ class Settings:
                 environment.get("MARIGRAPH_PASSWORD"),
             ),
             notifications=Notifications.read(environment),
+            seals=Seals.read(environment),
             sources=sources or environment.get("MARIGRAPH_SOURCES") or None,
         )
 

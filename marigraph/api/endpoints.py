@@ -123,6 +123,7 @@ def all_endpoints() -> list[Endpoint]:
         explanations,
         history,
         jobs,
+        proof,
         results,
         snapshots,
     )
@@ -135,5 +136,6 @@ def all_endpoints() -> list[Endpoint]:
         *datafeeds.ENDPOINTS,
         *history.ENDPOINTS,
         *explanations.ENDPOINTS,
+        *proof.ENDPOINTS,
         *absent.ENDPOINTS,
     ]

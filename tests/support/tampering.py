@@ -22,8 +22,8 @@ class Change:
     what: str
     places: frozenset[tuple[str, int, int | None]]
 
-    def is_named_by(self, bad: Any) -> bool:
-        return (bad.stream, bad.version, bad.position) in self.places
+    def is_named_by(self, bad: dict[str, Any]) -> bool:
+        return (bad["stream"], bad["version"], bad["position"]) in self.places
 
 
 def tampered_copy(source: Path, target: Path, seed: int) -> Change:
