@@ -68,6 +68,7 @@ class RangeReport:
     n_payloads_missing: int = 0
     missing_payloads: list[MissingPayload] = field(default_factory=list)  # the first `MISSING_LISTED_MAX`
     first_bad: BadLink | None = None
+    bad_missing: BadLink | None = None  # a payload that is gone and should not be; counts if all events hold
     bad_seal: BadLink | None = None
 
     def add(self, later: RangeReport) -> None:
@@ -79,6 +80,7 @@ class RangeReport:
         self.n_payloads_missing += later.n_payloads_missing
         self.missing_payloads = [*self.missing_payloads, *later.missing_payloads][:MISSING_LISTED_MAX]
         self.first_bad = self.first_bad or later.first_bad
+        self.bad_missing = self.bad_missing or later.bad_missing
         self.bad_seal = self.bad_seal or later.bad_seal
 
 
@@ -279,7 +281,8 @@ class RangeChecker:
                 return BadLink(self._shown(row), row.version, row.position, what)
             report.n_payloads += 1
             report.n_payload_bytes += payload.size
-        return self._check_missing(list(wanted.values()), report)
+        self._note_missing(list(wanted.values()), report)
+        return None
 
     def _payload_problem(self, row: EventRow, payload: PayloadRow, codec: bytes) -> str | None:
         if not payload.is_typed or sha256(payload.body).digest() != row.payload_digest:
@@ -290,17 +293,17 @@ class RangeChecker:
             return f"the payload's codec was {show(codec)!r} when it was sealed, it is {show(payload.codec)!r}"
         return self._rules.problem(row, payload) if self._rules is not None else None
 
-    def _check_missing(self, rows: Sequence[EventRow], report: RangeReport) -> BadLink | None:
+    def _note_missing(self, rows: Sequence[EventRow], report: RangeReport) -> None:
+        """List what is gone. Whether it may be is said by later events, so those are to be found good first."""
         for row in rows:
             name = self._shown(row)
             if self._rules is not None and not self._rules.may_be_missing(self._reader, name, row):
                 what = "the payload is missing, and no event says that it was dropped"
-                return BadLink(name, row.version, row.position, what)
+                report.bad_missing = report.bad_missing or BadLink(name, row.version, row.position, what)
             report.n_payloads_missing += 1
             if len(report.missing_payloads) < MISSING_LISTED_MAX:
                 assert row.payload_digest is not None
                 report.missing_payloads.append(MissingPayload(name, row.version, row.payload_digest))
-        return None
 
     def _shown(self, row: EventRow) -> str:
         name = self._names.get(row.stream_id)

@@ -121,12 +121,13 @@ def _verify(
     checker = RangeChecker(reader, seals, what.rules)
     if what.stream is None:
         report.add(_check_ranges(log, reader, checker, what, report))
-        report.first_bad = report.first_bad or next(check_heads(reader, report, fences=what.checks_fences), None)
+        bad_head = next(check_heads(reader, report, fences=what.checks_fences), None)
     else:
         report.add(checker.check_stream(what.stream.encode()))
         report.n_streams = 1
-        report.first_bad = report.first_bad or check_head(reader, what.stream.encode(), fences=what.checks_fences)
-    report.first_bad = report.first_bad or report.bad_seal or next(seals.problems(), None)
+        bad_head = check_head(reader, what.stream.encode(), fences=what.checks_fences)
+    report.first_bad = report.first_bad or report.bad_missing or bad_head or report.bad_seal
+    report.first_bad = report.first_bad or next(seals.problems(), None)
     if what.stream is None and report.first_bad is None:
         report.first_bad = next(check_sequences(reader), None)
         if damage := reader.damage():

@@ -1,6 +1,7 @@
 """What the verification of the log must know of payloads: what binds them to their events, and which may be gone."""
 
 import re
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import msgspec
@@ -8,7 +9,7 @@ import msgspec
 from domain.access import ACCESS_EVENTS, Access, evolve
 from domain.events import Deleted, PayloadsDropped
 from domain.records.codec import CODEC
-from eventstore import StoredEvent
+from eventstore import CodecError, StoredEvent
 from eventstore.log_reading import EventRow, LogReader, PayloadRow
 from marigraph.access import STREAM as ACCESS_STREAM
 from marigraph.access import VERIFIER_CODEC
@@ -47,8 +48,11 @@ class LogRules:
         """Say what is wrong with a payload's content digest or codec; None if nothing is."""
         if not KNOWN_CODECS.fullmatch(payload.codec):
             return f"the payload's codec {payload.codec!r} is none of this program"
-        named = _BOUND.decode(event.data).digest
-        expected = bytes.fromhex(named) if named is not None else event.payload_digest
+        try:
+            named = _BOUND.decode(event.data).digest
+            expected = bytes.fromhex(named) if named is not None else event.payload_digest
+        except ValueError as error:
+            return f"the event's data cannot be read: {error}"
         if payload.content_digest != expected:
             return "the payload's content digest is not the one that its event names"
         return None
@@ -70,20 +74,22 @@ def _dropped_ranges(reader: LogReader, stream_id: int) -> list[_Dropped]:
     """Return what deletions and retention took from a job's stream."""
     found = [_Dropped(1, row.version) for row in reader.events_of_type(stream_id, Deleted.type)]
     for row in reader.events_of_type(stream_id, PayloadsDropped.type):
-        dropped = msgspec.json.decode(row.data, type=dict[str, int])
-        found.append(_Dropped(dropped["from_version"], dropped["to_version"]))
+        with suppress(ValueError):  # an event that cannot be read allows nothing
+            dropped = PayloadsDropped.model_validate_json(row.data)
+            found.append(_Dropped(dropped.from_version, dropped.to_version))
     return found
 
 
 def _needed_verifiers(reader: LogReader, stream_id: int) -> frozenset[bytes]:
-    """Return the digests of the verifiers that keys and users still need."""
+    """Return the digests of the verifiers that keys and users still need, as far as their events can be read."""
     codec, access = build_codec(ACCESS_EVENTS), Access()
     version = 0
-    while rows := reader.events_of(stream_id, version):
-        for row in rows:
-            item = recorded(codec, _stored(row))
-            access = evolve(access, item.event, item.version, item.recorded_ms, item.payload_digest)
-        version = rows[-1].version
+    with suppress(CodecError, UnicodeDecodeError, KeyError):
+        while rows := reader.events_of(stream_id, version):
+            for row in rows:
+                item = recorded(codec, _stored(row))
+                access = evolve(access, item.event, item.version, item.recorded_ms, item.payload_digest)
+            version = rows[-1].version
     return access.verifiers
 
 
