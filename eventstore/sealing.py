@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import insert
-from sqlalchemy.exc import IntegrityError
-
+from eventstore.dialects import insert
 from eventstore.errors import CorruptSeal, SealRefused
 from eventstore.links import Broken, Links
 from eventstore.log_reading import LogReader
@@ -85,14 +83,14 @@ def _seal_next(store: EventStore, signer: Signer, previous: Seal | None, events_
         return None
     seal = make_seal(contents, previous, contents.events[-1].position, store.clock(), signer)
     places, hashes = contents.encode()
-    try:
-        with store.transaction() as connection:
-            values = {name: getattr(seal, name) for name in seal.__struct_fields__}
-            connection.execute(insert(seals).values(**values))
-            connection.execute(insert(seal_contents).values(seal_id=seal.id, places=places, hashes=hashes))
-    except IntegrityError as error:
-        msg = f"another process has just made seal {seal.id}; run the command again"
-        raise SealRefused(msg) from error
+    with store.transaction() as connection:
+        values = {name: getattr(seal, name) for name in seal.__struct_fields__}
+        statement = insert(connection, seals).values(**values).on_conflict_do_nothing().returning(seals.c.id)
+        if connection.execute(statement).first() is None:
+            msg = f"another process has just made seal {seal.id}; run the command again"
+            raise SealRefused(msg)
+        listed = {"seal_id": seal.id, "places": places, "hashes": hashes}
+        connection.execute(insert(connection, seal_contents).values(**listed))
     return NewSeal(seal, contents)
 
 
