@@ -123,6 +123,7 @@ def all_endpoints() -> list[Endpoint]:
         explanations,
         history,
         jobs,
+        neighbours,
         proof,
         results,
         snapshots,
@@ -138,4 +139,5 @@ def all_endpoints() -> list[Endpoint]:
         *explanations.ENDPOINTS,
         *proof.ENDPOINTS,
         *absent.ENDPOINTS,
+        *neighbours.ENDPOINTS,
     ]
