@@ -324,14 +324,14 @@ class KnownSeals:
         kept: ExportedSeals | None = None,
         keys: frozenset[str] | None = None,
     ) -> None:
-        self._sources: tuple[StoredSeals | ExportedSeals, ...] = tuple(
-            source for source in (stored, kept) if source is not None
-        )
+        self._stored_source, self._kept_source = stored, kept
         self._stored = {seal.id: seal for seal in stored.headers} if stored is not None else {}
         self._kept = {seal.id: seal for seal in kept.headers} if kept is not None else {}
         places: dict[int, tuple[StoredSeals | ExportedSeals, int]] = {}
-        for source in self._sources:
-            places |= {seal.id: (source, place) for place, seal in enumerate(source.headers)}
+        sources: tuple[StoredSeals | ExportedSeals | None, ...] = (stored, kept)
+        for source in sources:
+            if source is not None:
+                places |= {seal.id: (source, place) for place, seal in enumerate(source.headers)}
         self._places = [places[seal_id] for seal_id in sorted(places)]
         self.headers: Sequence[Seal] = [source.headers[place] for source, place in self._places]
         self.keys = keys
@@ -357,11 +357,25 @@ class KnownSeals:
         return source.mentions(inner, stream)
 
     def _differences(self) -> Iterator[BadLink]:
-        """Yield the kept seals that the database no longer has as they were."""
-        for seal_id, kept in sorted(self._kept.items()):
-            if kept != self._stored.get(seal_id):
-                what = "differs from" if seal_id in self._stored else "is missing, it is in"
-                yield BadLink(STREAM, seal_id, None, f"the database's seal {what} the kept copy")
+        """Yield the kept seals that the database no longer has as they were, their lists included."""
+        for place, (seal_id, kept) in enumerate(sorted(self._kept.items())):
+            what = None
+            if seal_id not in self._stored:
+                what = "is missing, it is in the kept copy"
+            elif self._stored[seal_id] != kept:
+                what = "differs from the kept copy"
+            elif not self._has_same_contents(seal_id, place):
+                what = "has another list of events than the kept copy"
+            if what is not None:
+                yield BadLink(STREAM, seal_id, None, f"the database's seal {what}")
+
+    def _has_same_contents(self, seal_id: int, place: int) -> bool:
+        assert self._kept_source is not None and self._stored_source is not None
+        try:
+            stored = self._stored_source.contents(list(self._stored).index(seal_id))
+            return stored == self._kept_source.contents(place)
+        except CorruptSeal:
+            return False
 
 
 def _quoted(stream: bytes) -> bytes:
