@@ -14,6 +14,8 @@ from eventstore.errors import (
     EventStoreError,
     FencedOut,
     InvalidEvent,
+    KeyDestroyed,
+    KeyLocked,
     NestedTransaction,
     OutcomeUnknown,
     PayloadCorrupt,
@@ -26,6 +28,7 @@ from eventstore.errors import (
     WrongExpectedVersion,
 )
 from eventstore.events import ANY, NO_STREAM, PAYLOADS_MAX, AppendResult, Head, NewEvent, Payload, StoredEvent
+from eventstore.keys import StreamKey
 from eventstore.leases import Lease
 from eventstore.projections import Projection
 from eventstore.snapshots import Snapshot, SnapshotInfo
@@ -52,6 +55,8 @@ __all__ = [
     "FencedOut",
     "Head",
     "InvalidEvent",
+    "KeyDestroyed",
+    "KeyLocked",
     "Lease",
     "NestedTransaction",
     "NewEvent",
@@ -67,6 +72,7 @@ __all__ = [
     "StoreBusy",
     "StoreFull",
     "StoredEvent",
+    "StreamKey",
     "UnknownStream",
     "WrongExpectedVersion",
 ]

@@ -18,7 +18,7 @@ from eventstore.verify import DRIVER_ERRORS, ChainReport, Progress, Verification
 from marigraph.codec import stream_of
 from marigraph.proof.keys import own_key_id
 from marigraph.proof.payload_rules import LogRules
-from marigraph.schema import HEAD_REVISION, REVISIONS, shown
+from marigraph.schema import HEAD_REVISION, OLDEST_ADMITTED, REVISIONS, shown
 from marigraph.settings import Settings
 
 OK, TAMPERED, NOT_CHECKED = 0, 1, 2
@@ -94,7 +94,8 @@ def _check_revision(log: ReadOnlyLog) -> None:
             msg = f"{shown(log.url)} is no database of marigraph"
             raise EventStoreError(msg)
         found = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    if found not in REVISIONS:
+        is_newer = found not in REVISIONS and str(connection.scalar(OLDEST_ADMITTED)) > HEAD_REVISION
+    if is_newer:
         msg = (
             f"the database {shown(log.url)} is at revision {found}, newer than this program knows ({HEAD_REVISION}); "
             "verify it with the newer marigraph"

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from eventstore import ANY, NO_STREAM, CorruptSeal, EventStore, SealRefused
 from eventstore.chain import GENESIS, encode_context, encode_texts, hash_event
+from eventstore.copy import copy_log
 from eventstore.links import BadLink
 from eventstore.log_reading import LogReader, ReadOnlyLog
 from eventstore.sealing import seal_log
@@ -251,6 +252,14 @@ class TestSealsThemselves:
         with pytest.raises(SealRefused, match="another process"):
             both()
         assert verify(sealed).is_intact
+
+
+def test_a_copied_log_has_its_seals(
+    sealed: EventStore, new_sqlite_url: Callable[[], str], open_store: Callable[..., EventStore]
+) -> None:
+    target = open_store(new_sqlite_url())
+    copy_log(sealed, target)
+    assert verify(target).n_sealed == verify(sealed).n_sealed == 7
 
 
 def test_missing_triggers_are_told_apart(sealed: EventStore) -> None:
