@@ -28,7 +28,7 @@ from marigraph.scratch import TABLES
 from marigraph.whatif.changes import Changes
 from marigraph.whatif.report import what_if
 from tests.support.jobs import CONTEXT, DataSet, application, job_body, make_job, post
-from tests.support.lives import NAMED, START, live
+from tests.support.one_life import NAMED, START, live
 
 NAMES = [f"acme-berlin-{number}" for number in range(5)]
 SAID = ["of the acme people", "acme-secret", "acme-note", "tester", "request-1"]

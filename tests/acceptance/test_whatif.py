@@ -15,7 +15,7 @@ from marigraph.whatif.changes import Changes
 from marigraph.whatif.report import compare_runs, what_if
 from marigraph.whatif.trial import Window
 from tests.support.jobs import DataSet, application, digest, job_body, make_job, post
-from tests.support.lives import DATA, RULE, START, live
+from tests.support.one_life import DATA, RULE, START, live
 
 
 @pytest.fixture(scope="module")
