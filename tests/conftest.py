@@ -14,6 +14,11 @@ from eventstore import EventStore
 from marigraph import schema
 from tests.support.postgres import Server, conninfo, start_server
 
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
+    # Every commit waits for the disk, and tests make thousands; what is tested is the order of writes, not the disk.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:

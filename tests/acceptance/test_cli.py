@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import shutil
 import subprocess
 import sys
 
@@ -47,11 +48,23 @@ def files(tmp_path):
     return config, records
 
 
+@pytest.fixture(scope="module")
+def finished(sqlite_template, tmp_path_factory):
+    """The database of a job that was run over the data; only to be read."""
+    path = tmp_path_factory.mktemp("cli") / "finished.db"
+    shutil.copyfile(sqlite_template, path)
+    config = path.with_name("job.json")
+    config.write_text(json.dumps({"job_id": "j", **DATA.body}))
+    data = path.with_name("data.csv")
+    data.write_bytes(DATA.csv())
+    assert execute(["--db", f"sqlite:///{path}", "run", "--job", str(config), str(data)]) == 0
+    return path
+
+
 @pytest.fixture
-def fed(ok, files):
-    """A job that was run over the data."""
-    config, records = files
-    ok("run", "--job", config, records)
+def fed(finished, sqlite_url):
+    """A job that was run over the data, in the database of the test."""
+    shutil.copyfile(finished, sqlite_url.removeprefix("sqlite:///"))
     return "j"
 
 
