@@ -23,7 +23,7 @@ from eventstore.errors import (
     UnknownStream,
     WrongExpectedVersion,
 )
-from eventstore.events import ANY, NO_STREAM, AppendResult, Head, NewEvent, Payload, StoredEvent
+from eventstore.events import ANY, NO_STREAM, PAYLOADS_MAX, AppendResult, Head, NewEvent, Payload, StoredEvent
 from eventstore.leases import Lease
 from eventstore.projections import Projection
 from eventstore.snapshots import Snapshot, SnapshotInfo
@@ -35,6 +35,7 @@ OWNER = "marigraph"  # lets start-up notice that another distribution's ``events
 __all__ = [
     "ANY",
     "NO_STREAM",
+    "PAYLOADS_MAX",
     "AppendResult",
     "ChainReport",
     "CheckpointMoved",

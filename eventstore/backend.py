@@ -50,6 +50,9 @@ class Backend(Protocol):
     def read_payload(self, stream: str, digest: bytes) -> tuple[bytes, str, bytes] | None:
         """Read body, codec and content digest."""
 
+    def read_payloads(self, stream: str, digests: list[bytes]) -> list[tuple[bytes, bytes, str, bytes]]:
+        """Read digest, body, codec and content digest of those that are there, in any order."""
+
     def find_command(self, stream: str, command_id: str) -> StoredCommand | None:
         """Find what is stored under a command id."""
 

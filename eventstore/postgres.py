@@ -266,6 +266,9 @@ class PostgresBackend:
         rows = self._fetch(sql.READ_PAYLOAD, (stream, digest))
         return rows[0] if rows else None
 
+    def read_payloads(self, stream: str, digests: list[bytes]) -> list[tuple[bytes, bytes, str, bytes]]:
+        return self._fetch(sql.READ_PAYLOADS, (stream, digests))
+
     def find_command(self, stream: str, command_id: str) -> StoredCommand | None:
         heads = self._fetch(sql.SELECT_HEAD, (stream,))
         rows = self._fetch(sql.SELECT_COMMAND, (heads[0][0], command_id)) if heads else []

@@ -62,6 +62,10 @@ _READ_PAYLOAD = (
     "SELECT body, codec, content_digest FROM payloads"
     " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND digest = ?"
 )
+_READ_PAYLOADS = (
+    "SELECT digest, body, codec, content_digest FROM payloads"
+    " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND digest IN ({})"
+)
 _GENESIS = bytes(32)
 
 
@@ -177,6 +181,9 @@ class SqliteBackend:
     def read_payload(self, stream: str, digest: bytes) -> tuple[bytes, str, bytes] | None:
         rows = self._fetch(_READ_PAYLOAD, (stream, digest))
         return rows[0] if rows else None
+
+    def read_payloads(self, stream: str, digests: list[bytes]) -> list[tuple[bytes, bytes, str, bytes]]:
+        return self._fetch(_READ_PAYLOADS.format(", ".join("?" * len(digests))), (stream, *digests))
 
     def find_command(self, stream: str, command_id: str) -> StoredCommand | None:
         heads = self._fetch(_SELECT_HEAD, (stream,))

@@ -8,7 +8,7 @@ and `eventstore.postgres`, snapshots, leases and checkpoints in modules of their
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import Connection, Engine, delete, select
@@ -19,7 +19,7 @@ from eventstore import checkpoints, snapshots
 from eventstore.appending import AppendRequest, check_name
 from eventstore.backend import Backend, CommitStats
 from eventstore.errors import OutcomeUnknown, PayloadCorrupt, PayloadMissing
-from eventstore.events import PAGE, PAGE_MAX, AppendResult, Head, NewEvent, Payload, StoredEvent
+from eventstore.events import PAGE, PAGE_MAX, PAYLOADS_MAX, AppendResult, Head, NewEvent, Payload, StoredEvent
 from eventstore.group_commit import GroupCommit
 from eventstore.leases import Lease, Leases
 from eventstore.snapshots import Snapshot
@@ -215,6 +215,21 @@ class EventStore:
         if payload.digest != digest:
             raise PayloadCorrupt(stream, digest, payload.digest)
         return payload
+
+    def read_payloads(self, stream: str, digests: Collection[bytes]) -> dict[bytes, Payload]:
+        """Return those of some payloads that are there, by digest; at most `PAYLOADS_MAX` at a time.
+
+        Raises
+        ------
+        PayloadCorrupt
+        """
+        assert len(digests) <= PAYLOADS_MAX, f"{len(digests)} payloads at once"
+        found = {}
+        for digest, body, codec, content in self.backend.read_payloads(stream, list(digests)) if digests else ():
+            payload = found[digest] = Payload(body, codec, content)
+            if payload.digest != digest:
+                raise PayloadCorrupt(stream, digest, payload.digest)
+        return found
 
     def delete_payloads(self, stream: str, digests: Sequence[bytes] | None = None) -> int:
         """Drop payloads of a stream, all or those named; events and their digests stay. Returns how many."""

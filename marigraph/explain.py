@@ -234,10 +234,10 @@ class _Replay:
         """Fold up to the event that closed the bucket."""
         witness = Witness(frozenset({self._start_ms // 1000}))
         found = None
-        for item in self._source.events(folded.version, self._job.version):
+        for item, posted in self._source.steps(folded.version, self._job.version):
             if folded.model is not None:
                 folded.model.witness = witness
-            outcome = folded.step(item)
+            outcome = folded.step(item, posted)
             on_event()
             found = next((each for each in outcome.buckets if each.timestamp_ms == self._start_ms), found)
             if found is not None and item.version >= closed:

@@ -6,15 +6,15 @@ at reopen and in ``verify`` alike; the fold itself is ``domain.fold``.
 """
 
 import logging
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from domain.events import read_config, store_config
+from domain.events import DataPosted, read_config, store_config
 from domain.fold import NOTHING, Outcome, fold
 from domain.model import FOLD_VERSION, DamagedState, Model, decode_state, encode_state
-from domain.records import RecordBatch, decode_batch
-from eventstore import Codec, EventStore, Snapshot
+from domain.records import RecordBatch, decode_batch, has_same_columns, join_batches
+from eventstore import PAYLOADS_MAX, Codec, EventStore, Payload, Snapshot
 from marigraph.codec import Recorded, recorded, stream_of
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,18 @@ class CannotReplay(Exception):
     """The log no longer holds what a replay needs."""
 
 
+Records = RecordBatch | Payload | None
+"""Of an event: decoded, or as they are stored; None: it has none, or they are still to be read."""
+
+NONE_AT_HAND: Mapping[bytes, RecordBatch] = {}
+
+RECORDS_AHEAD_MAX = 200_000
+"""Records read at a time for events to come, unless a single post has more; chosen: about a megabyte compressed."""
+
+RUN_RECORDS_MAX = 10_000
+"""Records of posts that are folded together; chosen: beyond it nothing is gained, and arrays outgrow the caches."""
+
+
 @dataclass(slots=True)
 class ModelFold:
     """A model and the version of the stream up to which it is folded."""
@@ -43,14 +55,23 @@ class ModelFold:
     is_erased: bool = False
     """The job has no model any more, and never will."""
 
-    def step(self, item: Recorded, batch: RecordBatch | None = None) -> Outcome:
-        """Fold the next event; ``batch`` spares reading the records of a ``data_posted`` that is at hand."""
+    def step(self, item: Recorded, records: Records = None) -> Outcome:
+        """Fold the next event; ``records`` spares reading those of a ``data_posted`` that are at hand."""
         assert item.version == self.version + 1, f"version {item.version} after {self.version}"
-        outcome = self._step(item, batch)
+        outcome = self._step(item, records)
         self.version = item.version
         return outcome
 
-    def _step(self, item: Recorded, batch: RecordBatch | None) -> Outcome:
+    def step_together(self, run: "Run") -> Outcome:
+        """Fold posts that follow each other as if they had been one: how records are cut changes nothing."""
+        first, last = run.items[0], run.items[-1]
+        assert first.version == self.version + 1, f"version {first.version} after {self.version}"
+        assert self.model is not None
+        outcome = fold(self.model, first.event, join_batches(run.batches) if run.batches else None)
+        self.version = last.version
+        return outcome
+
+    def _step(self, item: Recorded, records: Records) -> Outcome:
         event = item.event
         if event.type == "created":
             self.model, self.created_version = Model(read_config(event.config)), item.version
@@ -73,9 +94,33 @@ class ModelFold:
         if self.model is None:
             msg = f"{self.source.stream}: event {item.version} ({event.type}) comes before the job was created"
             raise CannotReplay(msg)
-        if item.payload_digest is not None and batch is None:
-            batch = self.source.read_batch(item)
-        return fold(self.model, event, batch)
+        if item.payload_digest is not None and records is None:
+            records = self.source.read_payload(item)
+        return fold(self.model, event, self.source.unpacked(records))
+
+
+@dataclass(slots=True)
+class Run:
+    """Posts that follow each other, to be folded together."""
+
+    items: list[Recorded] = field(default_factory=list)
+    batches: list[RecordBatch] = field(default_factory=list)
+    n_records: int = 0
+
+    def takes(self, item: Recorded, batch: RecordBatch | None) -> bool:
+        """Tell whether a post may be folded together with those before it."""
+        if not self.items:
+            return True
+        if item.event.reset_start_ms is not None or self.n_records + item.event.record_count > RUN_RECORDS_MAX:
+            return False
+        return batch is None or not self.batches or has_same_columns(batch, self.batches[-1])
+
+    def add(self, item: Recorded, batch: RecordBatch | None) -> None:
+        """Take a post in."""
+        self.items.append(item)
+        self.n_records += item.event.record_count
+        if batch is not None:
+            self.batches.append(batch)
 
 
 @dataclass(slots=True)
@@ -98,11 +143,68 @@ class ModelSource:
         for stored in self.store.iter_stream(self.stream, after_version, to_version):
             yield recorded(self.codec, stored)
 
-    def read_batch(self, item: Recorded) -> RecordBatch:
-        """Read the records of a ``data_posted`` event."""
+    def steps(
+        self, after_version: int, to_version: int | None = None, at_hand: Mapping[bytes, RecordBatch] = NONE_AT_HAND
+    ) -> Iterator[tuple[Recorded, Records]]:
+        """Read the job's events in order with their records, which are read for many events at a time.
+
+        Parameters
+        ----------
+        after_version, to_version : int
+            Events behind the first, up to the other; None: to the head of the stream.
+        at_hand : mapping of bytes to RecordBatch
+            Records by the digest of their payload that need not be read.
+
+        Returns
+        -------
+        iterator of (Recorded, Records)
+            To be given to ``ModelFold.step``. None where an event has no records, or they are not there: the step
+            says so.
+        """
+        for items in _stretches(self.events(after_version, to_version)):
+            digests = {item.payload_digest for item in items if item.payload_digest is not None}
+            found: dict[bytes, Records] = {d: at_hand[d] for d in digests if d in at_hand}
+            found.update(self.store.read_payloads(self.stream, digests - found.keys()))
+            for item in items:
+                yield item, None if item.payload_digest is None else found.get(item.payload_digest)
+
+    def advance(self, folded: ModelFold, version: int) -> Iterator[tuple[Sequence[Recorded], Outcome]]:
+        """Fold everything up to a version, posts that follow each other together; yield what was folded after each.
+
+        It is what a replay is for that wants the state and not which event had which result: the same to the last
+        bit, and in less time than the events took one by one.
+        """
+        run = Run()
+        for item, records in self.steps(folded.version, version):
+            is_missing = records is None and item.payload_digest is not None
+            if item.event.type != DataPosted.type or folded.model is None or is_missing:
+                if run.items:
+                    yield run.items, folded.step_together(run)
+                    run = Run()
+                yield [item], folded.step(item, records)
+                continue
+            batch = self.unpacked(records)
+            if not run.takes(item, batch):
+                yield run.items, folded.step_together(run)
+                run = Run()
+            run.add(item, batch)
+        if run.items:
+            yield run.items, folded.step_together(run)
+
+    def read_payload(self, item: Recorded) -> Payload:
+        """Read the records of a ``data_posted`` event as they are stored.
+
+        Raises
+        ------
+        PayloadMissing
+            They were dropped.
+        """
         assert item.payload_digest is not None
-        payload = self.store.read_payload(self.stream, item.payload_digest)
-        return decode_batch(payload.body, payload.codec)
+        return self.store.read_payload(self.stream, item.payload_digest)
+
+    def unpacked(self, records: Records) -> RecordBatch | None:
+        """Return records as they are folded, whether they were decoded before or not."""
+        return decode_batch(records.body, records.codec) if isinstance(records, Payload) else records
 
     def fold_at(self, version: int, created_version: int) -> ModelFold:
         """Return the fold as of a version of the stream.
@@ -115,8 +217,8 @@ class ModelSource:
             Version of the job's ``created`` event: what lies before belongs to an earlier job of the same id.
         """
         folded = self.nearest(version, created_version)
-        for item in self.events(folded.version, version):
-            folded.step(item)
+        for _ in self.advance(folded, version):
+            pass
         return folded
 
     def nearest(self, version: int, created_version: int) -> ModelFold:
@@ -157,6 +259,21 @@ class ModelSource:
         if event.skip_time_ms is not None:
             folded.model.skip_time(event.skip_time_ms)
         return folded.model
+
+
+def _stretches(events: Iterable[Recorded]) -> Iterator[list[Recorded]]:
+    """Cut events into stretches whose records are read together."""
+    stretch: list[Recorded] = []
+    n_payloads = n_records = 0
+    for item in events:
+        more = item.event.record_count if item.payload_digest is not None else 0
+        if n_payloads == PAYLOADS_MAX or n_records + more > RECORDS_AHEAD_MAX:
+            yield stretch
+            stretch, n_payloads, n_records = [], 0, 0
+        stretch.append(item)
+        n_payloads += item.payload_digest is not None
+        n_records += more
+    yield stretch
 
 
 def _restore(stream: str, stored: Snapshot) -> Model | None:

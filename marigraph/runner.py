@@ -20,7 +20,7 @@ from domain.records import RecordBatch
 from eventstore import ANY, AppendResult, Codec, EventStore, EventStoreError, Lease, NewEvent
 from marigraph.codec import Recorded, stream_of
 from marigraph.context import Context
-from marigraph.replay import ModelFold, ModelSource
+from marigraph.replay import ModelFold, ModelSource, Records
 from marigraph.results import ResultWriter, Timing
 from marigraph.writing import Encoded, encode_events
 
@@ -148,10 +148,10 @@ class Runner:
             The fold itself failed; that is recorded as an event.
         """
         folded = self._load()
-        for item in self._source.events(self.job.version):
+        for item, records in self._source.steps(self.job.version, at_hand=self._at_hand):
             if self.is_stopped:
                 break
-            self._fold(folded, item)
+            self._fold(folded, item, records)
             self.job = evolve(self.job, item.event, item.version, item.recorded_ms)
             if self._cost > REPLAY_BUDGET:
                 self.save_state()
@@ -179,16 +179,17 @@ class Runner:
         if self._folded is None:
             job = self.job
             folded = self._source.nearest(min(job.version, self._writer.written), job.created_version)
-            for item in self._source.events(folded.version, job.version):
-                self._fold(folded, item)
+            for item, records in self._source.steps(folded.version, job.version, self._at_hand):
+                self._fold(folded, item, records)
             self._folded = folded
             self._writer.commit(folded.model)
         return self._folded
 
-    def _fold(self, folded: ModelFold, item: Recorded) -> None:
-        batch = self._at_hand.pop(item.payload_digest, None) if item.payload_digest else None
+    def _fold(self, folded: ModelFold, item: Recorded, records: Records) -> None:
         started = time.perf_counter()
-        outcome = self._step(folded, item, batch)
+        outcome = self._step(folded, item, records)
+        if item.payload_digest is not None:
+            self._at_hand.pop(item.payload_digest, None)
         self._writer.add(item.version, outcome, (time.perf_counter() - started) * 1000)
         if self._writer.n_pending >= ROWS_PER_COMMIT:
             self._writer.commit(folded.model)
@@ -196,9 +197,9 @@ class Runner:
         if folded.model is not None:
             self._cost += len(outcome.buckets) * folded.model.n_series // SERIES_BUCKETS_PER_RECORD
 
-    def _step(self, folded: ModelFold, item: Recorded, batch: RecordBatch | None) -> Outcome:
+    def _step(self, folded: ModelFold, item: Recorded, records: Records) -> Outcome:
         try:
-            return folded.step(item, batch)
+            return folded.step(item, records)
         except EventStoreError:
             raise  # the log or the way to it: the fold is not at fault
         except Exception as error:

@@ -15,7 +15,7 @@ from domain.events import read_config, store_config
 from domain.model import Model, decode_state, encode_state
 from domain.records import RecordBatch, RecordSchema, numbers_of
 from marigraph.codec import Recorded
-from marigraph.replay import CannotReplay, ModelFold, ModelSource
+from marigraph.replay import CannotReplay, ModelFold, ModelSource, Records
 from marigraph.whatif.changes import Changes
 
 
@@ -55,16 +55,16 @@ class ChangedSource(ModelSource):
         """Say which fields the analysis reads."""
         self._schema = schema
 
-    def read_batch(self, item: Recorded) -> RecordBatch:
-        """Read the records of an event, with the columns that the analysis reads.
+    def unpacked(self, records: Records) -> RecordBatch | None:
+        """Return the records of an event, with the columns that the analysis reads.
 
         Raises
         ------
         InvalidArgument
             What was kept of the records does not give them.
         """
-        batch = ModelSource.read_batch(self, item)
-        return batch if self._schema is None else self._adapted(batch, self._schema)
+        batch = ModelSource.unpacked(self, records)
+        return batch if batch is None or self._schema is None else self._adapted(batch, self._schema)
 
     def _adapted(self, batch: RecordBatch, schema: RecordSchema) -> RecordBatch:
         numbers, texts = dict(batch.numbers), dict(batch.texts)

@@ -246,10 +246,10 @@ class _Trial:
         n_records = 0
         if folded.version in plan.targets:
             self.source.keep(folded)
-        for item in self.source.events(folded.version, self.to_version):
+        for item, records in self.source.steps(folded.version, self.to_version):
             if self._is_over(folded, plan):
                 break
-            sink.add(folded.step(self._found_out_anew(item, folded)))
+            sink.add(folded.step(self._found_out_anew(item, folded), records))
             if item.version in plan.targets:
                 self.source.keep(folded)
             n = getattr(item.event, "record_count", 0)
