@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,10 +50,9 @@ def files(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def finished(sqlite_template, tmp_path_factory):
+def finished(new_module_url):
     """The database of a job that was run over the data; only to be read."""
-    path = tmp_path_factory.mktemp("cli") / "finished.db"
-    shutil.copyfile(sqlite_template, path)
+    path = Path(new_module_url().removeprefix("sqlite:///"))
     config = path.with_name("job.json")
     config.write_text(json.dumps({"job_id": "j", **DATA.body}))
     data = path.with_name("data.csv")
