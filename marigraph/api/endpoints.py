@@ -124,6 +124,7 @@ def all_endpoints() -> list[Endpoint]:
         history,
         jobs,
         neighbours,
+        proof,
         results,
         snapshots,
     )
@@ -136,6 +137,7 @@ def all_endpoints() -> list[Endpoint]:
         *datafeeds.ENDPOINTS,
         *history.ENDPOINTS,
         *explanations.ENDPOINTS,
+        *proof.ENDPOINTS,
         *absent.ENDPOINTS,
         *neighbours.ENDPOINTS,
     ]
