@@ -53,6 +53,7 @@ def upgrade() -> None:
         sa.Column("out_of_order_timestamp_count", sa.BigInteger, nullable=False),
         sa.Column("invalid_date_count", sa.BigInteger, nullable=False),
         sa.Column("silence", sa.BigInteger, nullable=False),
+        sa.Column("silent_since", sa.BigInteger),
         sa.Column("latest_record_ms", sa.BigInteger),
         sa.Column("final_end_ms", sa.BigInteger),
         sa.Column("body", sa.LargeBinary),
