@@ -7,12 +7,12 @@ the jobs (``jobs.py``) where a session begins or ends and every ``EVENTS_PER_MAR
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import msgspec
 import zstandard
-from sqlalchemy import Connection, delete, func, select
+from sqlalchemy import Connection, delete, func, select, tuple_
 
 from domain.intake import Intake
 from domain.job import Job, decode_job, encode_job, evolve
@@ -82,11 +82,35 @@ class Marks:
             job, tally = self._step(job, tally, item)
         return job, tally
 
-    def tallies(self, connection: Connection, job_id: str, after_version: int = 0) -> list[Tally]:
-        """Return the marks of a job after a version, oldest first, without the jobs in them."""
-        condition = (job_marks.c.job_id == job_id) & (job_marks.c.version > after_version)
-        query = select(*_COLUMNS).where(condition).order_by(job_marks.c.version)
-        return [_tally(row) for row in connection.execute(query)]
+    def sums_at(self, job_id: str, version: int) -> Tally:
+        """Return a job's tally as of a version, its sums only: a third of the work of :meth:`at`."""
+        columns = job_marks.c
+        query = select(*_COLUMNS).where(columns.job_id == job_id, columns.version <= version)
+        with self._store.reading() as connection:
+            row = connection.execute(query.order_by(columns.version.desc()).limit(1)).one_or_none()
+        tally = Tally() if row is None else _tally(row)
+        for stored in self._store.iter_stream(stream_of(job_id), tally.version, version):
+            posted = _POSTED.decode(stored.data) if stored.type == "data_posted" else None
+            changes = {"version": stored.version, "recorded_at": stored.recorded_at}
+            tally = msgspec.structs.replace(tally, **changes, **_counted(tally, stored.type, posted))
+        return tally
+
+    def tallies(self, connection: Connection, job_id: str, low: int, high: int) -> list[Tally]:
+        """Return the last mark of a job at or before a version, and those after it up to another, oldest first."""
+        columns = job_marks.c
+        of_job = columns.job_id == job_id
+        last = select(func.max(columns.version)).where(of_job, columns.version <= low).scalar_subquery()
+        query = select(*_COLUMNS).where(of_job, columns.version >= func.coalesce(last, 0), columns.version <= high)
+        found = [_tally(row) for row in connection.execute(query.order_by(columns.version))]
+        return found if found and found[0].version <= low else [Tally(), *found]
+
+    def exactly(self, connection: Connection, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Tally]:
+        """Return the marks that lie at exactly these versions of jobs, by job and version."""
+        if not places:
+            return {}
+        wanted = tuple_(job_marks.c.job_id, job_marks.c.version).in_(places)
+        rows = connection.execute(select(*_COLUMNS, job_marks.c.job_id).where(wanted))
+        return {(row.job_id, row.version): _tally(row) for row in rows}
 
     def extend(self, connection: Connection, job_id: str, to_version: int) -> None:
         """Write the marks that are missing up to a version, in the transaction of the connection."""
@@ -129,18 +153,7 @@ class Marks:
         event = item.event
         job = evolve(job, event, item.version, item.recorded_ms)
         changes: dict[str, Any] = {"version": item.version, "recorded_at": item.recorded_at}
-        match event.type:
-            case "data_posted":
-                counts = event.counts
-                changes |= {
-                    "post_count": tally.post_count + 1,
-                    "record_count": tally.record_count + event.record_count,
-                    "out_of_order_timestamp_count": tally.out_of_order_timestamp_count
-                    + counts.get("out_of_order_timestamp_count", 0),
-                    "invalid_date_count": tally.invalid_date_count + counts.get("invalid_date_count", 0),
-                }
-            case "flushed":
-                changes["flush_count"] = tally.flush_count + 1
+        changes |= _counted(tally, event.type, event)
         changes |= _silence(tally, item)
         changes["intake"] = self._intake(job, tally, event)
         return job, msgspec.structs.replace(tally, **changes)
@@ -169,6 +182,30 @@ class Marks:
             )
             return None
         return job if job is not None and (job.job_id, job.version) == (job_id, row.version) else None
+
+
+class _Posted(msgspec.Struct):
+    """What is counted of a post."""
+
+    record_count: int
+    counts: dict[str, Any] = {}
+
+
+_POSTED: Final = msgspec.json.Decoder(_Posted)
+
+
+def _counted(tally: Tally, kind: str, event: Any) -> dict[str, int]:
+    """Return how the sums change with an event."""
+    if kind == "flushed":
+        return {"flush_count": tally.flush_count + 1}
+    if kind != "data_posted":
+        return {}
+    refused = ("out_of_order_timestamp_count", "invalid_date_count")
+    return {
+        "post_count": tally.post_count + 1,
+        "record_count": tally.record_count + event.record_count,
+        **{name: getattr(tally, name) + event.counts.get(name, 0) for name in refused},
+    }
 
 
 def _silence(tally: Tally, item: Recorded) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Lists of events: the history of jobs, what failed, who changed what, what was posted, searched, and who may get in."""
+"""Lists of events: the history of jobs, what failed, who changed what, what was posted or searched, who got access."""
 
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
@@ -9,12 +9,10 @@ from sqlalchemy import Connection, select
 
 from domain.errors import InvalidArgument
 from marigraph.application import Application
-from marigraph.audit.scope import EVERYTHING, Found, Listing, Page, Row, Window, find_stream, find_streams, of_types
+from marigraph.audit.scope import ALL, Asked, Found, Listing, Row, find_stream, find_streams, of_types
 from marigraph.audit.scope import resource as page_resource
 from marigraph.audit.views import ACCESS, HISTORY, POSTS, SEARCHES
 from marigraph.history import HistoryFilter, event_resource
-
-FIRST: Final = Page()
 
 FAILURES: Final = ("closed", "failed", "deleted", "reassigned")
 """Types among which failures are: closed or deleted by force, failed, taken over from an owner that never let go."""
@@ -22,13 +20,14 @@ FAILURES: Final = ("closed", "failed", "deleted", "reassigned")
 CONFIGURED: Final = ("created", "updated")
 
 
-def list_history(
-    app: Application, expression: str | None, selection: HistoryFilter, page: Page = FIRST
-) -> dict[str, Any]:
-    """List the events of jobs, all that there ever were unless ids or patterns are given."""
+ANY: Final = HistoryFilter()
+
+
+def list_history(app: Application, asked: Asked = ALL, selection: HistoryFilter = ANY) -> dict[str, Any]:
+    """List the events of jobs."""
     where = tuple(selection.authors(HISTORY.c))
     with app.store.reading() as connection:
-        within = find_streams(connection, "job", expression)
+        within = find_streams(connection, "job", asked.about)
         if selection.after_version or selection.to_version is not None:
             if within is None or len(within) != 1:
                 msg = "after_version and to_version are of one job's stream: name one job"
@@ -36,17 +35,15 @@ def list_history(
             where += (HISTORY.c.version > selection.after_version,)
             if selection.to_version is not None:
                 where += (HISTORY.c.version <= selection.to_version,)
-        found = Listing(HISTORY, types=selection.types, where=where).read(connection, within, selection.window, page)
+        found = Listing(HISTORY, types=selection.types, where=where).read_streams(connection, within, asked)
     events = ({"job_id": row["job_id"], **event_resource(row, row["recorded_at_us"])} for row in found.rows)
     return page_resource("events", events, found.next)
 
 
-def list_failures(
-    app: Application, expression: str | None, window: Window = EVERYTHING, page: Page = FIRST
-) -> dict[str, Any]:
+def list_failures(app: Application, asked: Asked = ALL) -> dict[str, Any]:
     """List what did not go as it should: jobs that failed, were closed or deleted by force, or lost their owner."""
     is_one = HISTORY.c.type.in_(("failed", "reassigned")) | HISTORY.c.data.like('%"is_forced":true%')
-    found = _read(app, Listing(HISTORY, types=FAILURES, where=(is_one,)), "job", expression, window, page)
+    found = _read(app, Listing(HISTORY, types=FAILURES, where=(is_one,)), asked)
     return page_resource("failures", (_failure(row) for row in found.rows), found.next)
 
 
@@ -60,14 +57,7 @@ def _failure(row: Row) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------------- settings
 
 
-def list_changes(
-    app: Application,
-    expression: str | None,
-    window: Window = EVERYTHING,
-    page: Page = FIRST,
-    *,
-    field: str | None = None,
-) -> dict[str, Any]:
+def list_changes(app: Application, asked: Asked = ALL, field: str | None = None) -> dict[str, Any]:
     """List who changed which settings of which jobs, from what to what.
 
     Parameters
@@ -76,8 +66,7 @@ def list_changes(
         Only changes of this field, or of fields below it.
     """
     with app.store.reading() as connection:
-        within = find_streams(connection, "job", expression)
-        found = Listing(HISTORY, types=("updated",)).read(connection, within, window, page)
+        found = Listing(HISTORY, types=("updated",)).read(connection, asked)
         before = _configs_before(connection, found.rows)
     items = []
     for row in found.rows:
@@ -138,17 +127,15 @@ def _is_below(path: str, field: str) -> bool:
 # ----------------------------------------------------------------------------------------------- posts and searches
 
 
-def list_posts(
-    app: Application, expression: str | None, window: Window = EVERYTHING, page: Page = FIRST
-) -> dict[str, Any]:
+def list_posts(app: Application, asked: Asked = ALL) -> dict[str, Any]:
     """List the batches of records that jobs accepted."""
-    found = _read(app, Listing(POSTS, types=("data_posted",)), "job", expression, window, page)
+    found = _read(app, Listing(POSTS, types=("data_posted",)), asked)
     return page_resource("posts", map(post_resource, found.rows), found.next)
 
 
 def post_resource(row: Row) -> dict[str, Any]:
     """Return a batch of records as the API shows it, without the records."""
-    return _filled(
+    return filled(
         {
             **head_resource(row, "job_id"),
             **_picked(row, "command_id", "record_count", "processed_record_count", "out_of_order_timestamp_count"),
@@ -162,16 +149,14 @@ def post_resource(row: Row) -> dict[str, Any]:
     )
 
 
-def list_searches(
-    app: Application, expression: str | None, window: Window = EVERYTHING, page: Page = FIRST
-) -> dict[str, Any]:
+def list_searches(app: Application, asked: Asked = ALL) -> dict[str, Any]:
     """List the searches of datafeeds: the stretch of time, why it was searched, and what was found."""
-    found = _read(app, Listing(SEARCHES, types=("searched",)), "datafeed", expression, window, page)
+    found = _read(app, Listing(SEARCHES, types=("searched",)), asked, "datafeed")
     return page_resource("searches", map(_search, found.rows), found.next)
 
 
 def _search(row: Row) -> dict[str, Any]:
-    return _filled(
+    return filled(
         {
             **head_resource(row, "datafeed_id"),
             **_picked(row, "job_id", "cause"),
@@ -185,43 +170,41 @@ def _search(row: Row) -> dict[str, Any]:
     )
 
 
-def list_access(app: Application, window: Window = EVERYTHING, page: Page = FIRST) -> dict[str, Any]:
+def list_access(app: Application, asked: Asked = ALL) -> dict[str, Any]:
     """List what happened to keys and users."""
     with app.store.reading() as connection:
         stream = find_stream(connection, "access")
         if stream is None:
             return page_resource("events", (), None)
-        found = Listing(ACCESS).read(connection, [stream], window, page)
+        found = Listing(ACCESS).read_streams(connection, [stream], asked)
     return page_resource("events", map(_access, found.rows), found.next)
 
 
 def _access(row: Row) -> dict[str, Any]:
     roles = None if row["roles"] is None else msgspec.json.decode(row["roles"])
-    kept = _picked(row, "version", "position", "recorded_at", "actor", "request_id", "type", "key_id", "name")
-    kept["recorded_at"] = row["recorded_at_us"] // 1000
-    return _filled({**kept, "roles": roles, "expiration": row["expires_ms"]})
+    named = _picked(row, "type", "key_id", "name")
+    return filled({**head_resource(row), **named, "roles": roles, "expiration": row["expires_ms"]})
 
 
 # ------------------------------------------------------------------------------------------------------------- shared
 
 
-def _read(
-    app: Application, listing: Listing, category: str, expression: str | None, window: Window, page: Page
-) -> Found:
+def _read(app: Application, listing: Listing, asked: Asked, category: str = "job") -> Found:
     with app.store.reading() as connection:
-        return listing.read(connection, find_streams(connection, category, expression), window, page)
+        return listing.read(connection, asked, category)
 
 
-def head_resource(row: Row, id_name: str) -> dict[str, Any]:
+def head_resource(row: Row, *id_names: str) -> dict[str, Any]:
     """Return what every event says of itself: whose it is, where it lies, when it was recorded, on whose order."""
     recorded_at = row["recorded_at_us"] // 1000
-    shown = {**_picked(row, id_name, "version", "position"), "recorded_at": recorded_at}
-    return _filled({**shown, **_picked(row, "actor", "request_id")})
+    shown = {**_picked(row, *id_names, "version", "position"), "recorded_at": recorded_at}
+    return filled({**shown, **_picked(row, "actor", "request_id")})
 
 
 def _picked(row: Row, *names: str) -> dict[str, Any]:
     return {name: row[name] for name in names}
 
 
-def _filled(values: Mapping[str, Any]) -> dict[str, Any]:
+def filled(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values without those that are not there."""
     return {name: value for name, value in values.items() if value is not None}

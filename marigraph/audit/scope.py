@@ -74,6 +74,14 @@ class Page:
             raise InvalidArgument(msg)
         return tuple(map(int, parts))
 
+    def place(self) -> tuple[int, str | None]:
+        """Return the version and the job to go on from, of lists that go job by job."""
+        if self.after is None:
+            return 0, None
+        version, _, job_id = self.after.partition(".")
+        (number,) = Page(after=version).cursor(1) or (0,)
+        return number, job_id or None
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -102,7 +110,22 @@ class Window:
         return found
 
 
-EVERYTHING: Final = Window()
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What all lists are asked for.
+
+    Attributes
+    ----------
+    about : str or None
+        Ids and ``*`` patterns of jobs or datafeeds, separated by commas; None: all there ever were.
+    """
+
+    about: str | None = None
+    window: Window = Window()
+    page: Page = Page()
+
+
+ALL: Final = Asked()
 
 
 # --------------------------------------------------------------------------------------------------------- streams
@@ -159,13 +182,19 @@ def find_stream(connection: Connection, name: str) -> Stream | None:
 
 
 def every_stream(
-    connection: Connection, category: str, after_id: str | None = None, limit: int | None = None
+    connection: Connection, category: str, from_id: str | None = None, limit: int | None = None
 ) -> list[Stream]:
-    """Return all streams of a category that have events, ordered by id, those of deleted jobs too."""
+    """Return the streams of a category that have events, ordered by id, those of deleted jobs too."""
     query = _streams(category).order_by(streams.c.entity_id)
-    if after_id is not None:
-        query = query.where(streams.c.entity_id > after_id)
+    if from_id is not None:
+        query = query.where(streams.c.entity_id >= from_id)
     return [Stream(*row) for row in connection.execute(query.limit(limit))]
+
+
+def versions_of(connection: Connection, stream_ids: Sequence[int]) -> dict[int, int]:
+    """Return at which version streams are."""
+    query = select(streams.c.id, streams.c.version).where(streams.c.id.in_(stream_ids))
+    return {stream_id: version for stream_id, version in connection.execute(query)} if stream_ids else {}
 
 
 def _named(connection: Connection, category: str, ids: Sequence[str]) -> list[Stream]:
@@ -260,6 +289,8 @@ class Listing:
     types : tuple of str
         Rare types that all rows asked for have; none: they may be of any.
     where : sequence of conditions
+    columns : sequence of columns
+        To be read; none: all.
     """
 
     view: TableClause
@@ -268,9 +299,15 @@ class Listing:
     recorded_at_us: str = "recorded_at_us"
     types: tuple[str, ...] = ()
     where: tuple[ColumnElement[bool], ...] = ()
+    columns: tuple[ColumnElement[Any], ...] = ()
 
-    def read(self, connection: Connection, within: list[Stream] | None, window: Window, page: Page) -> Found:
-        """Return one page: of one stream, of some, or of all if ``within`` is None."""
+    def read(self, connection: Connection, asked: Asked, category: str = "job") -> Found:
+        """Return the page that is asked for, of one stream, of some, or of all of a category."""
+        return self.read_streams(connection, find_streams(connection, category, asked.about), asked)
+
+    def read_streams(self, connection: Connection, within: list[Stream] | None, asked: Asked) -> Found:
+        """Return the page that is asked for of some streams, of all if ``within`` is None."""
+        window, page = asked.window, asked.page
         page.check()
         if within is not None and len(within) == 1:
             return self.of_stream(connection, within[0], *versions_within(connection, within[0], window), page)
@@ -295,7 +332,7 @@ class Listing:
         version = self.view.c[self.version]
         where = [self.view.c.stream_id == stream.stream_id, version > low, version <= high, *self.where, *self._typed()]
         order = version.desc() if page.desc else version
-        return _rows(connection, select(self.view).where(*where).order_by(order).limit(page.size + 1))
+        return _rows(connection, self._select().where(*where).order_by(order).limit(page.size + 1))
 
     def _of_streams(self, connection: Connection, within: list[Stream], window: Window, page: Page) -> Found:
         cursor, found = page.cursor(1), []
@@ -315,7 +352,7 @@ class Listing:
             where.append(time <= at if page.desc else time >= at)
             where.append((time < at) | (position < place) if page.desc else (time > at) | (position > place))
         order = (time.desc(), position.desc()) if page.desc else (time, position)
-        query = select(self.view).where(*where).order_by(*order).limit(page.size + 1)
+        query = self._select().where(*where).order_by(*order).limit(page.size + 1)
         if "type" not in self.view.c:  # the view itself is of one type
             found = [_rows(connection, query)]
         else:
@@ -334,12 +371,15 @@ class Listing:
         if (cursor := page.cursor(1)) is not None:
             low, high = (low, min(high, cursor[0] - 1)) if page.desc else (max(low, cursor[0]), high)
         first, last = (max(low, high - POSITIONS_MAX), high) if page.desc else (low, min(high, low + POSITIONS_MAX))
-        query = select(self.view).where(position > first, position <= last, *where, *self._typed())
+        query = self._select().where(position > first, position <= last, *where, *self._typed())
         rows = _rows(connection, query.order_by(position.desc() if page.desc else position).limit(page.size + 1))
         found = _cut(rows, page, lambda row: str(row[self.position]))
         if found.next is None and (first, last) != (low, high):
             return Found(found.rows, str(first + 1 if page.desc else last))
         return found
+
+    def _select(self) -> Select[Any]:
+        return select(*(self.columns or (self.view,)))
 
     def _typed(self) -> list[ColumnElement[bool]]:
         return of_types(self.view.c.type, self.types) if "type" in self.view.c else []
