@@ -28,7 +28,7 @@ from domain.data_counts import DataCounts
 from domain.datafeeds.commands import StopDatafeed
 from domain.datafeeds.datafeed import STOPPED, Datafeed
 from domain.erasure import is_erasable
-from domain.errors import AlreadyExists, Conflict, InvalidArgument, TimedOut, Unsupported
+from domain.errors import AlreadyExists, Conflict, InvalidArgument, TimedOut, TooManyRequests, Unsupported
 from domain.events import SnapshotPersisted, Updated, read_config
 from domain.job import CLOSED, CLOSING, FAILED, OPENED, OPENING, Job, Snapshot, decide, must_wait
 from domain.model import check_supported
@@ -98,6 +98,7 @@ def delete_job(app: Application, job_id: str, context: Context, *, force: bool =
     writer.job.settings()
     _check_unreferred(app, job_id)
     carry_out(writer, lambda _job: DeleteJob(force), context)
+    app.stop_waiting(job_id)
     app.release(job_id, is_gone=True)
     stream = stream_of(job_id)
     clear_results(app.store, job_id, writer.job.version)
@@ -140,7 +141,13 @@ def open_job(
     app: Application, job_id: str, context: Context, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> dict[str, Any]:
     """Open a job: from here on it takes data, and this process runs it until it is closed or let go of."""
-    check_supported(app.visitor(job_id).job.settings())
+    job = app.visitor(job_id).job
+    config = job.settings()
+    check_supported(config)
+    decide(job, OpenJob())
+    memory_max = app.memory_mib_max
+    if memory_max is not None and config.analysis_limits.model_memory_limit_mib > memory_max:
+        return _open_lazily(app, config, memory_max)
 
     def task(runner: Runner) -> None:
         carry_out(runner, lambda _job: OpenJob(), context)
@@ -152,6 +159,18 @@ def open_job(
         raise TimedOut(msg) from error
     app.project()
     return {"opened": True, "node": app.node["id"] if app.node is not None else ""}
+
+
+def _open_lazily(app: Application, config: JobConfig, memory_max: int) -> dict[str, Any]:
+    """Let a job wait that may take more memory than there is, if it is one that waits."""
+    if not config.allow_lazy_open:
+        msg = (
+            "Could not open job because no ML nodes with sufficient capacity were found: "
+            f"model_memory_limit [{config.analysis_limits.model_memory_limit_mib}mb], this machine has [{memory_max}mb]"
+        )
+        raise TooManyRequests(msg)
+    app.wait_for_memory(config.job_id)
+    return {"opened": True, "node": ""}
 
 
 def close_jobs(
@@ -207,6 +226,8 @@ def _close(app: Application, job_id: str, context: Context, *, force: bool, dead
         carry_out(runner, lambda job: CloseJob(snapshot=_persist(runner, job, app.now_ms())), context)
         app.release(job_id)
 
+    if app.stop_waiting(job_id):
+        return
     visitor = app.visitor(job_id)
     if must_wait(visitor.job, CloseJob(force)):
         app.settle(job_id, max(deadline - time.monotonic(), 0.0))

@@ -123,6 +123,7 @@ def all_endpoints() -> list[Endpoint]:
         explanations,
         history,
         jobs,
+        neighbours,
         results,
         snapshots,
     )
@@ -136,4 +137,5 @@ def all_endpoints() -> list[Endpoint]:
         *history.ENDPOINTS,
         *explanations.ENDPOINTS,
         *absent.ENDPOINTS,
+        *neighbours.ENDPOINTS,
     ]
