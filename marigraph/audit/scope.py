@@ -220,24 +220,25 @@ _BISECT = """
 WITH RECURSIVE halves(low, high) AS (
   SELECT CAST(0 AS bigint), {last}
   UNION ALL
-  SELECT CASE WHEN found < :bound THEN middle ELSE low END, CASE WHEN found < :bound THEN high ELSE middle - 1 END
-  FROM (SELECT low, high, (low + high + 1) / 2 AS middle, coalesce({found}, 0) AS found
-        FROM halves WHERE low < high) AS halved
+  SELECT CASE WHEN {found} < :bound THEN {middle} ELSE low END, CASE WHEN {found} < :bound THEN high ELSE {middle} - 1 END
+  FROM halves WHERE low < high
 ) SELECT low FROM halves WHERE low = high
 """
+_MIDDLE = "(low + high + 1) / 2"
 _OF_LOG = text(
     _BISECT.format(
+        middle=_MIDDLE,
         last="(SELECT coalesce(max(position), 0) FROM events)",
-        found="(SELECT e.recorded_at FROM events e WHERE e.position <= (low + high + 1) / 2"
-        " ORDER BY e.position DESC LIMIT 1)",
+        found="coalesce((SELECT e.recorded_at FROM events e"
+        f" WHERE e.position <= {_MIDDLE} ORDER BY e.position DESC LIMIT 1), 0)",
     )
 )
 _OF_STREAM = {
     name: text(
         _BISECT.format(
+            middle=_MIDDLE,
             last="CAST(:version AS bigint)",
-            found=f"(SELECT e.{name} FROM events e"
-            " WHERE e.stream_id = :stream_id AND e.version = (low + high + 1) / 2)",
+            found=f"(SELECT e.{name} FROM events e WHERE e.stream_id = :stream_id AND e.version = {_MIDDLE})",
         )
     )
     for name in ("recorded_at", "position")

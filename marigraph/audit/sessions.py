@@ -173,8 +173,8 @@ def _gaps(
     for before, last in _stretches(app, connection, stream, span, is_wanted):
         since = before.silent_since
         for row in _heard(connection, stream, before.version, last):
-            is_broken = since is not None and row["type"] != "opened" and row["version"] > span.low
-            if is_broken and row["recorded_at_us"] - since >= span.silence:
+            is_heard = row["type"] != "opened" and row["version"] > span.low
+            if since is not None and is_heard and row["recorded_at_us"] - since >= span.silence:
                 gap = _gap(stream, since, row["recorded_at_us"])
                 yield {**gap, "until_version": row["version"], "ended_by": row["type"]}
             since = row["recorded_at_us"] if row["type"] in ("opened", "data_posted") else None

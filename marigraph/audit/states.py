@@ -2,8 +2,6 @@
 
 from typing import Any, Final
 
-from sqlalchemy import select
-
 from domain.errors import InvalidArgument, NotFound
 from domain.job import Job
 from marigraph.application import Application
@@ -12,7 +10,6 @@ from marigraph.audit.scope import (
     ALL,
     Asked,
     Listing,
-    Page,
     Row,
     Stream,
     every_stream,
@@ -52,10 +49,15 @@ def get_state(
     return _state(app, stream, version)
 
 
-def list_states(app: Application, asked: Asked, time_ms: int | None = None) -> dict[str, Any]:
+def list_states(
+    app: Application, asked: Asked = ALL, time_ms: int | None = None, version: int | None = None
+) -> dict[str, Any]:
     """List jobs as of a time, or as they are now, ordered by id; those that did not exist then are left out."""
     page = asked.page
     page.check()
+    if version is not None:
+        msg = "a version is of one job's stream: name one job"
+        raise InvalidArgument(msg)
     if page.desc or page.size > JOBS_PER_PAGE_MAX:
         msg = f"states are listed by job id, at most {JOBS_PER_PAGE_MAX} at a time"
         raise InvalidArgument(msg)
