@@ -74,7 +74,7 @@ class Jobs:
             if page and page[0].version != job.version + 1:  # the row was unreadable: its events lie before
                 page = [*self._store.iter_stream(stream, job.version, page[0].version - 1), *page]
             if page:
-                changed.append(_row(self._fold(job, page)))
+                changed.append(row_of(self._fold(job, page)))
                 if _is_marked(page):
                     self.marks.extend(connection, job_id, page[-1].version)
         if changed:
@@ -98,7 +98,8 @@ def _is_marked(page: Sequence[StoredEvent]) -> bool:
     return is_crossing or any(event.type in BOUNDARIES for event in page)
 
 
-def _row(job: Job) -> dict[str, object]:
+def row_of(job: Job) -> dict[str, object]:
+    """Return the row of a job."""
     return {
         "job_id": job.job_id,
         "version": job.version,
