@@ -5,7 +5,7 @@ are final. It agrees with ``domain/model/model.py`` on every record (tests compa
 since records are only looked at where it is asked which of them a bucket took.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -16,6 +16,18 @@ from domain.data_counts import accept_mask
 from domain.model.timeline import Timeline
 
 
+class Buckets(NamedTuple):
+    """How a job cuts time, in seconds."""
+
+    span: int
+    latency: int
+
+    @classmethod
+    def of(cls, config: JobConfig) -> "Buckets":
+        """Return what a configuration says; reading its texts takes longer than most that is done with them."""
+        return cls(config.bucket_span_seconds, config.latency_seconds)
+
+
 class Intake(msgspec.Struct, frozen=True):
     """Where a job stands in data time; milliseconds since the epoch, None: no record was seen."""
 
@@ -23,16 +35,17 @@ class Intake(msgspec.Struct, frozen=True):
     final_end_ms: int | None = None
     """End of the last final bucket; older records are dropped."""
 
-    def after(self, event: Any, config: JobConfig) -> "Intake":
+    def after(self, event: Any, buckets: Buckets) -> "Intake":
         """Return the intake after an event of the job's stream, any but ``snapshot_reverted``.
 
         Parameters
         ----------
         event : Event or its replay struct
-        config : JobConfig
-            As of the event.
+        buckets : Buckets
         """
-        timeline = self._timeline(config)
+        if event.type not in ("created", "deleted", "data_posted", "flushed"):
+            return self
+        timeline = self._timeline(buckets)
         match event.type:
             case "created" | "deleted":
                 return Intake()
@@ -46,19 +59,17 @@ class Intake(msgspec.Struct, frozen=True):
                 if event.advance_time_ms is not None:
                     timeline.begin(event.advance_time_ms // 1000)
                     _close(timeline, event.advance_time_ms // 1000)
-            case _:
-                return self
         return _intake(timeline)
 
-    def reverted(self, skip_time_ms: int | None, config: JobConfig) -> "Intake":
+    def reverted(self, skip_time_ms: int | None, buckets: Buckets) -> "Intake":
         """Return this intake, that of a snapshot, as it goes on after a revert to it."""
         if skip_time_ms is None:
             return self
-        timeline = self._timeline(config)
+        timeline = self._timeline(buckets)
         _skip(timeline, skip_time_ms)
         return _intake(timeline)
 
-    def taken(self, time_ms: NDArray[np.int64], start_ms: int, end_ms: int, config: JobConfig) -> NDArray[np.int64]:
+    def taken(self, time_ms: NDArray[np.int64], start_ms: int, end_ms: int, buckets: Buckets) -> NDArray[np.int64]:
         """Return which records of the next batch go into buckets of a range of time.
 
         Parameters
@@ -73,15 +84,15 @@ class Intake(msgspec.Struct, frozen=True):
         ndarray of shape (n_taken,), dtype=int64
             Their places in the batch, ascending.
         """
-        mask = accept_mask(time_ms, self.latest_record_ms, config.latency_seconds)
+        mask = accept_mask(time_ms, self.latest_record_ms, buckets.latency)
         seconds = time_ms // 1000
         mask &= (seconds >= start_ms // 1000) & (seconds < end_ms // 1000)
         if self.final_end_ms is not None:
             mask &= seconds >= self.final_end_ms // 1000
         return np.flatnonzero(mask)
 
-    def _timeline(self, config: JobConfig) -> Timeline:
-        timeline = Timeline(config.bucket_span_seconds, config.latency_seconds)
+    def _timeline(self, buckets: Buckets) -> Timeline:
+        timeline = Timeline(*buckets)
         timeline.latest_ms = self.latest_record_ms
         timeline.final_end = None if self.final_end_ms is None else self.final_end_ms // 1000
         return timeline

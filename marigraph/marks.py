@@ -14,7 +14,8 @@ import msgspec
 import zstandard
 from sqlalchemy import Connection, delete, func, select, tuple_
 
-from domain.intake import Intake
+from domain.config import JobConfig
+from domain.intake import Buckets, Intake
 from domain.job import Job, decode_job, encode_job, evolve
 from eventstore import Codec, EventStore
 from marigraph.codec import Recorded, recorded, stream_of
@@ -73,6 +74,7 @@ class Marks:
         self._store = store
         self._codec = codec
         self._fold_version = fold_version
+        self._cut: tuple[JobConfig | None, Buckets] = (None, Buckets(0, 0))
 
     def at(self, job_id: str, version: int) -> tuple[Job, Tally]:
         """Return a job and its tally as of a version, folded from the nearest stored job before."""
@@ -163,8 +165,15 @@ class Marks:
             return Intake()
         if event.type == "snapshot_reverted":
             _, there = self.at(job.job_id, event.version)
-            return there.intake.reverted(event.skip_time_ms, job.config)
-        return tally.intake.after(event, job.config)
+            return there.intake.reverted(event.skip_time_ms, self._buckets(job.config))
+        return tally.intake.after(event, self._buckets(job.config))
+
+    def _buckets(self, config: JobConfig) -> Buckets:
+        known, buckets = self._cut
+        if known is not config:  # the same object from one settings event to the next
+            buckets = Buckets.of(config)
+            self._cut = config, buckets
+        return buckets
 
     def _encode(self, job: Job) -> bytes:
         text = b"%d\n%s" % (self._fold_version, encode_job(job))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from domain.config import JobConfig
 from domain.errors import DomainError, NotFound
 from domain.events import SnapshotReverted
-from domain.intake import Intake
+from domain.intake import Buckets, Intake
 from domain.job import Job
 from domain.model.functions import FUNCTIONS
 from domain.records import RecordBatch, TextColumn
@@ -86,6 +86,7 @@ class _Origin:
     def __init__(self, app: Application, job: Job, start_ms: int, end_ms: int, record: dict[str, Any] | None) -> None:
         self._app, self._job, self._record = app, job, record
         self._config: JobConfig = job.settings()
+        self._buckets = Buckets.of(self._config)
         self._source = ModelSource(app.store, app.codec, job.job_id)
         self._start_ms, self._end_ms = start_ms, end_ms
         self._left = RECORDS_MAX
@@ -115,9 +116,9 @@ class _Origin:
                 if event.type == "snapshot_reverted":
                     self._undo(found, event, stored.version)
                     there = self._app.jobs.marks.at(self._job.job_id, event.version)[1]
-                    intake = there.intake.reverted(event.skip_time_ms, self._config)
+                    intake = there.intake.reverted(event.skip_time_ms, self._buckets)
                 else:
-                    intake = intake.after(event, self._config)
+                    intake = intake.after(event, self._buckets)
         yield from found
 
     def _stretches(self) -> Iterator[tuple[Tally, int]]:
@@ -167,7 +168,7 @@ class _Origin:
         except (PayloadMissing, DomainError):
             return {"is_payload_kept": False}
         assert batch is not None
-        rows = intake.taken(batch.time_ms, self._start_ms, self._end_ms, self._config)
+        rows = intake.taken(batch.time_ms, self._start_ms, self._end_ms, self._buckets)
         rows = rows[self._is_meant(batch, rows)]
         if not rows.size:
             return None

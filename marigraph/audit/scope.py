@@ -220,7 +220,8 @@ _BISECT = """
 WITH RECURSIVE halves(low, high) AS (
   SELECT CAST(0 AS bigint), {last}
   UNION ALL
-  SELECT CASE WHEN {found} < :bound THEN {middle} ELSE low END, CASE WHEN {found} < :bound THEN high ELSE {middle} - 1 END
+  SELECT CASE WHEN {found} < :bound THEN {middle} ELSE low END,
+    CASE WHEN {found} < :bound THEN high ELSE {middle} - 1 END
   FROM halves WHERE low < high
 ) SELECT low FROM halves WHERE low = high
 """

@@ -317,5 +317,3 @@ def project(app: Application, log: BigLog, progress: Any = lambda _: None) -> No
     with app.store.transaction() as connection:
         app.store.write_checkpoint(connection, PROJECTION, 0, log.n_events)
         app.store.write_checkpoint(connection, "datafeeds", 0, log.n_events)
-
-
