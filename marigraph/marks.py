@@ -7,12 +7,12 @@ the jobs (``jobs.py``) where a session begins or ends and every ``EVENTS_PER_MAR
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
 import zstandard
-from sqlalchemy import Connection, delete, func, select, tuple_
+from sqlalchemy import Connection, delete, func, select
 
 from domain.config import JobConfig
 from domain.intake import Buckets, Intake
@@ -35,7 +35,7 @@ BODY_BYTES_MAX: Final = 256 * 1024 * 1024
 BOUNDARIES: Final = frozenset({"created", "opened", "closed", "failed", "deleted", "snapshot_reverted"})
 """Types that get a mark of their own: between two of them nothing but data and settings changes."""
 
-_SUMS: Final = ("post_count", "record_count", "flush_count", "out_of_order_timestamp_count", "invalid_date_count")
+SUMS: Final = ("post_count", "record_count", "flush_count", "out_of_order_timestamp_count", "invalid_date_count")
 
 
 class Tally(msgspec.Struct, frozen=True):
@@ -55,9 +55,9 @@ class Tally(msgspec.Struct, frozen=True):
     """When data came last or the job was opened; None while it is not open."""
     intake: Intake = Intake()
 
-    def sums(self, before: "Tally") -> dict[str, int]:
-        """Return what was counted since an earlier tally, by name."""
-        return {name: getattr(self, name) - getattr(before, name) for name in _SUMS}
+    def sums(self, before: "Tally | None" = None) -> dict[str, int]:
+        """Return what was counted since an earlier tally, or at all, by name."""
+        return {name: getattr(self, name) - (getattr(before, name) if before else 0) for name in SUMS}
 
 
 class Marks:
@@ -105,14 +105,6 @@ class Marks:
         query = select(*_COLUMNS).where(of_job, columns.version >= func.coalesce(last, 0), columns.version <= high)
         found = [_tally(row) for row in connection.execute(query.order_by(columns.version))]
         return found if found and found[0].version <= low else [Tally(), *found]
-
-    def exactly(self, connection: Connection, places: Sequence[tuple[str, int]]) -> dict[tuple[str, int], Tally]:
-        """Return the marks that lie at exactly these versions of jobs, by job and version."""
-        if not places:
-            return {}
-        wanted = tuple_(job_marks.c.job_id, job_marks.c.version).in_(places)
-        rows = connection.execute(select(*_COLUMNS, job_marks.c.job_id).where(wanted))
-        return {(row.job_id, row.version): _tally(row) for row in rows}
 
     def extend(self, connection: Connection, job_id: str, to_version: int) -> None:
         """Write the marks that are missing up to a version, in the transaction of the connection."""

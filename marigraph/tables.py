@@ -17,7 +17,6 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    and_,
     text,
 )
 
@@ -169,13 +168,22 @@ RESULT_TABLES = (buckets, records, influencers, score_bases, model_plot)
 FREQUENT_TYPES = ("data_posted", "flushed", "searched", "delivered")
 """Events that come with every post, search or delivery: the indexes leave them out, so that they cost no more."""
 
-IS_RARE = and_(*(events.c.type != name for name in FREQUENT_TYPES))
-"""Whether an event is in the indexes; SQLite uses them only where a query has each of these terms."""
-
 _RARE = text(" AND ".join(f"type <> '{name}'" for name in FREQUENT_TYPES))
+"""Databases use the indexes only where a query has each of these terms, literally."""
+
+REFUSED = """(data LIKE '%"out_of_order_timestamp_count"%' OR data LIKE '%"invalid_date_count"%')"""
+"""Of a ``data_posted``: some of its records were refused. Counts that are 0 are not written down."""
 
 for _name, _columns in (
     ("ix_events_rare_stream_id", (events.c.stream_id, events.c.version, events.c.type)),
     ("ix_events_rare_type", (events.c.type, events.c.recorded_at)),
 ):
     Index(_name, *_columns, sqlite_where=_RARE, postgresql_where=_RARE)
+
+Index(
+    "ix_events_refused",
+    events.c.stream_id,
+    events.c.version,
+    sqlite_where=text(f"type = 'data_posted' AND {REFUSED}"),
+    postgresql_where=text(f"type = 'data_posted' AND {REFUSED}"),
+)

@@ -13,7 +13,7 @@ from heapq import merge
 from itertools import islice
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, TableClause, func, select, text
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, TableClause, func, literal_column, select, text
 
 from domain.config import is_valid_id
 from domain.errors import InvalidArgument, NotFound
@@ -293,6 +293,8 @@ class Listing:
     where : sequence of conditions
     columns : sequence of columns
         To be read; none: all.
+    source : FromClause or None
+        The view with what is joined to it; None: the view alone.
     """
 
     view: TableClause
@@ -302,6 +304,7 @@ class Listing:
     types: tuple[str, ...] = ()
     where: tuple[ColumnElement[bool], ...] = ()
     columns: tuple[ColumnElement[Any], ...] = ()
+    source: FromClause | None = None
 
     def read(self, connection: Connection, asked: Asked, category: str = "job") -> Found:
         """Return the page that is asked for, of one stream, of some, or of all of a category."""
@@ -381,7 +384,7 @@ class Listing:
         return found
 
     def _select(self) -> Select[Any]:
-        return select(*(self.columns or (self.view,)))
+        return select(*(self.columns or (self.view,))).select_from(self.view if self.source is None else self.source)
 
     def _typed(self) -> list[ColumnElement[bool]]:
         return of_types(self.view.c.type, self.types) if "type" in self.view.c else []
@@ -400,8 +403,10 @@ def of_types(column: ColumnElement[str], types: Sequence[str]) -> list[ColumnEle
     """Return what events of these types fulfil, any if there are none, in the words that the indexes know."""
     if not types:
         return []
-    chosen = column == types[0] if len(types) == 1 else column.in_(types)
-    return [chosen, *(column != name for name in FREQUENT_TYPES if is_rare(types))]
+    # What the conditions of indexes say is said literally: no planner compares them with parameters.
+    literal: dict[str, ColumnElement[str]] = {name: literal_column(f"'{name}'") for name in FREQUENT_TYPES}
+    chosen = column == literal.get(types[0], types[0]) if len(types) == 1 else column.in_(types)
+    return [chosen, *(column != each for each in literal.values() if is_rare(types))]
 
 
 def _rows(connection: Connection, query: Select[Any]) -> list[Row]:

@@ -7,7 +7,7 @@ in which marks say that there is something to find.
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Boolean, Connection, FromClause, literal_column, select
 
 from domain.errors import InvalidArgument
 from marigraph.application import Application
@@ -15,7 +15,6 @@ from marigraph.audit.events import filled, post_resource
 from marigraph.audit.scope import (
     ALL,
     Asked,
-    Found,
     Listing,
     Page,
     Row,
@@ -27,11 +26,21 @@ from marigraph.audit.scope import (
     versions_within,
 )
 from marigraph.audit.views import HISTORY, POSTS, SESSIONS
-from marigraph.marks import Tally
+from marigraph.marks import SUMS, Tally
+from marigraph.tables import REFUSED, job_marks
 
 ENDINGS: Final = ("open", "closed", "force_closed", "failed", "deleted")
-_SUMMED: Final = ("post_count", "record_count", "flush_count", "out_of_order_timestamp_count", "invalid_date_count")
-_SESSION: Final = tuple(column for column in SESSIONS.c if column.name not in _SUMMED)
+_BORDERS: Final = {name: job_marks.alias(name) for name in ("opened", "ended")}
+_MARKED: FromClause = (
+    SESSIONS  # the view's sums read every post of a session; the marks at its borders know them already
+)
+for _name, _mark in _BORDERS.items():
+    _is_border = (_mark.c.job_id == SESSIONS.c.job_id) & (_mark.c.version == SESSIONS.c[f"{_name}_version"])
+    _MARKED = _MARKED.outerjoin(_mark, _is_border)
+_SESSION: Final = (
+    *(column for column in SESSIONS.c if column.name not in SUMS),
+    *(mark.c[name].label(f"{border}_{name}") for border, mark in _BORDERS.items() for name in SUMS),
+)
 
 JOBS_PER_PAGE: Final = 100
 """Most jobs that are searched for one page of gaps."""
@@ -69,25 +78,26 @@ def list_sessions(app: Application, asked: Asked = ALL, ending: str | None = Non
         recorded_at_us="opened_at_us",
         types=("opened",),
         where=() if ending is None else (SESSIONS.c.ending == ending,),
-        columns=_SESSION,  # the view's sums read every post; marks know them already
+        columns=_SESSION,
+        source=_MARKED,
     )
     with app.store.reading() as connection:
         found = listing.read(connection, asked)
-        borders = [(row["job_id"], row[name]) for row in found.rows for name in ("opened_version", "ended_version")]
-        tallies = app.jobs.marks.exactly(connection, [each for each in borders if each[1] is not None])
         heads = versions_of(connection, [row["stream_id"] for row in found.rows if row["ended_version"] is None])
-    return resource("sessions", [_session(app, row, tallies, heads) for row in found.rows], found.next)
+    return resource("sessions", [_session(app, row, heads) for row in found.rows], found.next)
 
 
-def _session(
-    app: Application, row: Row, tallies: dict[tuple[str, int], Tally], heads: dict[int, int]
-) -> dict[str, Any]:
+def _session(app: Application, row: Row, heads: dict[int, int]) -> dict[str, Any]:
     job_id, ended = row["job_id"], row["ended_version"]
     ended_at = row["ended_at_us"] if ended is not None else app.now_ms() * 1000
-    until = ended if ended is not None else heads[row["stream_id"]]
 
-    def at(version: int) -> Tally:
-        return tallies.get((job_id, version)) or app.jobs.marks.sums_at(job_id, version)
+    def at(border: str, version: int) -> dict[str, int]:
+        if row[f"{border}_{SUMS[0]}"] is None:
+            return app.jobs.marks.sums_at(job_id, version).sums()
+        return {name: row[f"{border}_{name}"] for name in SUMS}
+
+    first = at("opened", row["opened_version"])
+    last = at("ended", ended if ended is not None else heads[row["stream_id"]])
 
     return filled(
         {
@@ -103,7 +113,7 @@ def _session(
             "ending": row["ending"],
             "failure_reason": row["failure_reason"],
             "duration_seconds": max(ended_at - row["opened_at_us"], 0) / 1e6,
-            **at(until).sums(at(row["opened_version"])),
+            **{name: last[name] - first[name] for name in SUMS},
         }
     )
 
@@ -219,39 +229,11 @@ def _stretches(
 
 def list_refusals(app: Application, asked: Asked = ALL) -> dict[str, Any]:
     """List the posts of which records came too late or had no readable time, with how many of each."""
-    is_one = HISTORY.c.data.like('%"out_of_order_timestamp_count"%') | HISTORY.c.data.like('%"invalid_date_count"%')
-    listing = Listing(HISTORY, types=("data_posted",), where=(is_one,), columns=(HISTORY.c.version, HISTORY.c.position))
+    columns = (HISTORY.c.version, HISTORY.c.position)
+    listing = Listing(HISTORY, types=("data_posted",), where=(literal_column(REFUSED, Boolean),), columns=columns)
     with app.store.reading() as connection:
-        within = find_streams(connection, "job", asked.about)
-        if within is not None and len(within) == 1 and not asked.page.desc:
-            found = _refused(app, connection, within[0], asked, listing)
-        else:
-            found = listing.read_streams(connection, within, asked)
+        found = listing.read(connection, asked)
         positions = [row["position"] for row in found.rows]
-        rows = {
-            row.position: dict(row._mapping)
-            for row in connection.execute(select(POSTS).where(POSTS.c.position.in_(positions)))
-        }
-    return resource("refusals", [post_resource(rows[position]) for position in positions], found.next)
-
-
-def _refused(app: Application, connection: Connection, stream: Stream, asked: Asked, listing: Listing) -> Found:
-    """Return a page of one job's posts, reading only where marks count some."""
-    page = asked.page
-    page.check()
-    low, high = versions_within(connection, stream, asked.window)
-    if (cursor := page.cursor(1)) is not None:
-        low = max(low, cursor[0])
-
-    def is_wanted(before: Tally, mark: Tally) -> bool:
-        counted = mark.sums(before)
-        return counted["out_of_order_timestamp_count"] + counted["invalid_date_count"] > 0
-
-    rows: list[Row] = []
-    for before, last in _stretches(app, connection, stream, Span(low, high), is_wanted):
-        left = Page(size=page.size - len(rows))
-        found = listing.of_stream(connection, stream, max(before.version, low), min(last, high), left)
-        rows += found.rows
-        if found.next is not None or (len(rows) == page.size and last < high):
-            return Found(rows, str(rows[-1]["version"]))
-    return Found(rows, None)
+        query = select(POSTS).where(POSTS.c.position.in_(positions))
+        posts = {row.position: post_resource(dict(row._mapping)) for row in connection.execute(query)}
+    return resource("refusals", [posts[position] for position in positions], found.next)
