@@ -13,6 +13,8 @@ from eventstore.errors import (
     EventStoreError,
     FencedOut,
     InvalidEvent,
+    KeyDestroyed,
+    KeyLocked,
     NestedTransaction,
     OutcomeUnknown,
     PayloadCorrupt,
@@ -24,6 +26,7 @@ from eventstore.errors import (
     WrongExpectedVersion,
 )
 from eventstore.events import ANY, NO_STREAM, PAYLOADS_MAX, AppendResult, Head, NewEvent, Payload, StoredEvent
+from eventstore.keys import StreamKey
 from eventstore.leases import Lease
 from eventstore.projections import Projection
 from eventstore.snapshots import Snapshot, SnapshotInfo
@@ -49,6 +52,8 @@ __all__ = [
     "FencedOut",
     "Head",
     "InvalidEvent",
+    "KeyDestroyed",
+    "KeyLocked",
     "Lease",
     "NestedTransaction",
     "NewEvent",
@@ -63,6 +68,7 @@ __all__ = [
     "StoreBusy",
     "StoreFull",
     "StoredEvent",
+    "StreamKey",
     "UnknownStream",
     "WrongExpectedVersion",
 ]

@@ -113,6 +113,19 @@ snapshots = Table(
     PrimaryKeyConstraint("stream_id", "version", "state_schema"),
 )
 
+stream_keys = Table(  # what payloads and snapshots of a stream are encrypted with (eventstore/keys.py)
+    "stream_keys",
+    metadata,
+    Column("key_id", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("since_version", BigInteger, nullable=False),  # where the life of the stream began that has this key
+    Column("wrapped_by", Text),  # name of the master key; null: the material is the key itself
+    Column("material", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("key_id"),
+    UniqueConstraint("stream", "since_version"),
+)
+
 checkpoints = Table(
     "checkpoints",
     metadata,

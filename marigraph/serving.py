@@ -25,6 +25,7 @@ from marigraph.context import Context
 from marigraph.datafeeds.runs import DatafeedRuns
 from marigraph.desk import LOOK_SECONDS, Desk
 from marigraph.notifier import Notifier
+from marigraph.retainer import Retainer
 from marigraph.runner import JobFailed, Runner
 from marigraph.settings import Settings
 from marigraph.strands import Strands
@@ -64,6 +65,7 @@ class Server(Application):
         self._waiting: set[str] = set()
         self._stopping = threading.Event()
         self.notifier = Notifier(self.store, self.jobs, self.owner, settings.notifications)
+        self.retainer = Retainer(self, settings.retention_at_minute)
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
 
     def start(self) -> None:
@@ -73,6 +75,7 @@ class Server(Application):
         self._housekeeper.start()
         self._datafeed_runs.start()
         self.notifier.start()
+        self.retainer.start()
 
     @property
     def node(self) -> dict[str, Any]:
@@ -313,6 +316,7 @@ class Server(Application):
         self._datafeed_runs.close()
         self._stopped.set()
         self.notifier.stop()
+        self.retainer.stop()
         if self._housekeeper.is_alive():
             self._housekeeper.join()
         for desk in self.desks:
