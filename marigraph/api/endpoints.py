@@ -125,6 +125,7 @@ def all_endpoints() -> list[Endpoint]:
         history,
         jobs,
         neighbours,
+        proof,
         results,
         snapshots,
     )
@@ -138,6 +139,7 @@ def all_endpoints() -> list[Endpoint]:
         *history.ENDPOINTS,
         *audit.ENDPOINTS,
         *explanations.ENDPOINTS,
+        *proof.ENDPOINTS,
         *absent.ENDPOINTS,
         *neighbours.ENDPOINTS,
     ]

@@ -6,6 +6,7 @@ import typer
 
 from marigraph.audit.scope import SIZE, SIZE_MAX
 from marigraph.cli import audit_tables as tables
+from marigraph.cli import proof
 from marigraph.cli.output import moment, note, print_csv, print_fields, print_json, print_table
 from marigraph.cli.session import Csv, End, Every, JobId, Json, Start, session_of
 from marigraph.operations import Operations, Resource
@@ -361,3 +362,6 @@ def _collect(
     plural = next(key for key, value in found.items() if isinstance(value, list))
     following = {"next": found["next"]} if "next" in found else {}
     return {"count": len(rows), plural: rows, **following}
+
+
+proof.register(app)
