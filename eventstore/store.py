@@ -26,7 +26,7 @@ from eventstore.leases import Lease, Leases
 from eventstore.snapshots import Snapshot
 from eventstore.tables import events, payloads, streams
 from eventstore.urls import is_sqlite, parse_url
-from eventstore.verify import ChainReport, verify_chain
+from eventstore.verify import ChainReport, Verification, verify_chain
 
 
 def now_microseconds() -> int:
@@ -411,5 +411,5 @@ class EventStore:
     # Proof
 
     def verify_chain(self, stream: str | None = None) -> ChainReport:
-        """Check every hash, head and payload of a stream or of the whole log."""
-        return verify_chain(self, stream)
+        """Check every hash, head, payload and seal of a stream or of the whole log."""
+        return verify_chain(self, Verification(stream))
