@@ -81,9 +81,9 @@ class Jobs:
             upsert(connection, jobs, changed)
 
     def rebuild(self, job_id: str) -> bool:
-        """Fold a job anew from its first event, and exchange its row if it differs; tell whether it did.
+        """Fold a job anew from its first event, and exchange its row and marks; tell whether the row differed.
 
-        The row stays readable meanwhile, and is never put back behind what others have projected.
+        They stay readable meanwhile, and the row is never put back behind what others have projected.
         """
         of_job = select(jobs).where(jobs.c.job_id == job_id)
         with self._store.reading() as connection:
@@ -94,9 +94,10 @@ class Jobs:
             row = connection.execute(of_job).one_or_none()
             if row is not None and row.version > job.version:
                 job = self._fold(job, self._store.iter_stream(stream_of(job_id), job.version, row.version))
-            if row is not None and dict(row._mapping) == _row(job):
+            self.marks.rebuild(connection, job_id, job.version)
+            if row is not None and dict(row._mapping) == row_of(job):
                 return False
-            upsert(connection, jobs, [_row(job)])
+            upsert(connection, jobs, [row_of(job)])
         return True
 
     def clear(self, connection: Connection) -> None:

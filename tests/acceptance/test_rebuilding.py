@@ -14,7 +14,7 @@ from marigraph.rebuilding import Shadow, rebuild
 from marigraph.results import subscriber_of
 from marigraph.retention import run_retention
 from marigraph.settings import Settings
-from marigraph.tables import RESULT_TABLES, buckets, categories, datafeeds, job_stats, jobs, records
+from marigraph.tables import RESULT_TABLES, buckets, categories, datafeeds, job_marks, job_stats, jobs, records
 from marigraph.verify import verify_job
 from tests.support.jobs import CONTEXT, application, job_body, synthetic
 
@@ -197,14 +197,16 @@ def test_a_job_that_is_deleted_meanwhile_gets_no_rows(app, job, monkeypatch):
 def test_the_rows_of_jobs_and_datafeeds_are_rebuilt_and_missing_ones_come_back(app, job):
     handlers.create_job(app, "other", DATA.body, CONTEXT)
     create_datafeed(app, "d", {"job_id": "other", "indices": ["x"]}, CONTEXT)
-    before = rows_of(app, jobs, datafeeds)
+    before = rows_of(app, jobs, datafeeds, job_marks)
     with app.store.transaction() as connection:
         connection.execute(delete(jobs).where(jobs.c.job_id == "other"))
         connection.execute(update(jobs).where(jobs.c.job_id == "j").values(body="{}"))
         connection.execute(update(datafeeds).values(state="absent"))
+        connection.execute(delete(job_marks))
     rebuilt = run(app, None)
     assert [(each.job_id, each.was_job_changed) for each in rebuilt] == [("j", True), ("other", True)]
-    assert rows_of(app, jobs, datafeeds) == before
+    assert rows_of(app, jobs, datafeeds, job_marks) == before
+    assert before["job_marks"]
 
 
 def test_results_whose_records_are_gone_stay(app, job):
