@@ -243,8 +243,7 @@ class ModelSource:
     def save(self, folded: ModelFold, keep: Set[int]) -> None:
         """Store the state of a fold under its version; states of other versions than those to keep are dropped."""
         assert folded.model is not None
-        arrays, meta = folded.model.state()
-        body = encode_state(arrays, {"config": store_config(folded.model.config), "model": meta})
+        body = stored_model(folded.model)
         self.stored_at = self.store.save_snapshot(self.stream, folded.version, STATE_SCHEMA, body).created_at
         stored = {row.version for row in self.store.list_snapshots(self.stream) if row.state_schema == STATE_SCHEMA}
         for version in stored - {folded.version, *keep}:
@@ -276,10 +275,21 @@ def _stretches(events: Iterable[Recorded]) -> Iterator[list[Recorded]]:
     yield stretch
 
 
+def stored_model(model: Model) -> bytes:
+    """Return a model as it is stored."""
+    arrays, meta = model.state()
+    return encode_state(arrays, {"config": store_config(model.config), "model": meta})
+
+
+def restored_model(body: bytes) -> Model:
+    """Return the model that was stored; DamagedState or KeyError if it is none."""
+    arrays, meta = decode_state(body)
+    return Model.restore(read_config(meta["config"]), arrays, meta["model"])
+
+
 def _restore(stream: str, stored: Snapshot) -> Model | None:
     try:
-        arrays, meta = decode_state(stored.body)
-        return Model.restore(read_config(meta["config"]), arrays, meta["model"])
+        return restored_model(stored.body)
     except (DamagedState, KeyError) as error:
         log.warning(
             "%s: the snapshot at version %d cannot be read and is rebuilt from the log: %s",

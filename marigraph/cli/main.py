@@ -14,7 +14,20 @@ import typer
 from domain.errors import DomainError, InvalidArgument
 from eventstore import EventStoreError
 from marigraph import __version__
-from marigraph.cli import access, audit, data, database, datafeeds, explain, jobs, results, serve, snapshots, whatif
+from marigraph.cli import (
+    access,
+    audit,
+    data,
+    database,
+    datafeeds,
+    debugging,
+    explain,
+    jobs,
+    results,
+    serve,
+    snapshots,
+    whatif,
+)
 from marigraph.cli.output import console
 from marigraph.cli.session import Session
 from marigraph.replay import CannotReplay
@@ -61,6 +74,7 @@ app.add_typer(audit.app, name="audit")
 data.register(app)
 results.register(app)
 explain.register(app)
+debugging.register(app)
 whatif.register(app)
 serve.register(app)
 
