@@ -84,7 +84,7 @@ def tables(model: Model, arrays: Arrays) -> Iterator[Table]:
         rows = arrays.get(f"{key.rsplit('.', 1)[0]}.rows")
         if relative and rows is not None and len(rows) == N_FEATURE_ROWS:
             values = values.astype(np.float64)
-            values[relative] += rows[ORIGIN]
+            values[relative] = values[relative] + rows[ORIGIN]
         yield Table(index, key, parts, names[: array.shape[-1]], values)
 
 

@@ -164,10 +164,13 @@ def compare(
 
     Raises
     ------
+    CannotReplay
+        Records that it takes are no longer kept.
     Conflict
-        The log does not hold both, or they are of different jobs under one id.
+        They are of different jobs under one id.
     """
     debugger = Debugger(app, job_id)
+    _check_same(debugger, before, after)
     states = []
     for version in sorted((before, after)):
         debugger.go_to(version, on_events)
@@ -175,12 +178,6 @@ def compare(
     if before > after:
         states.reverse()
     first, second = states
-    if first.job.exists and second.job.exists and first.job.created_version != second.job.created_version:
-        msg = (
-            f"versions {before} and {after} of job [{job_id}] are of two jobs: it was created anew at version "
-            f"{max(first.job.created_version, second.job.created_version)}"
-        )
-        raise Conflict(msg)
     new, gone = _came_and_went(first.model, second.model)
     return Difference(
         job_id,
@@ -192,6 +189,16 @@ def compare(
         new,
         gone,
     )
+
+
+def _check_same(debugger: Debugger, before: int, after: int) -> None:
+    created = {job.created_version for job in map(debugger.job_at, (before, after)) if job.exists}
+    if len(created) > 1:
+        msg = (
+            f"versions {before} and {after} of job [{debugger.job_id}] are of two jobs: it was created anew at version "
+            f"{max(created)}"
+        )
+        raise Conflict(msg)
 
 
 def _plain(meta: dict[str, Any]) -> dict[str, Any]:

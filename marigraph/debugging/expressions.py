@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn
 
 from domain.api_time import parse_result_time
-from domain.errors import InvalidArgument
+from domain.errors import InvalidArgument, ParseError
 
 LENGTH_MAX = 1_000
 """Characters of a condition; chosen: far beyond any that a person writes, and parsed in a millisecond."""
@@ -231,7 +231,7 @@ class _Compiler:
             return None
         try:
             time_ms = parse_result_time(node.value, "time")
-        except ValueError:
+        except ParseError:
             self._refuse(f"compares a time with [{_shown(node.value)}], which is none")
         return lambda _scope: time_ms
 
@@ -270,7 +270,7 @@ class _Compiler:
                 return None
             try:
                 return function(*values)
-            except (TypeError, ValueError, OverflowError):
+            except (TypeError, ValueError, OverflowError, ParseError):
                 self._refuse(f"calls [{name}] with what it cannot take: {_shown(repr(values))}")
 
         return evaluate

@@ -1,7 +1,7 @@
 """Points in the life of a job as people name them: a version of its stream, a time, or a model snapshot."""
 
 from domain.api_time import parse_result_time
-from domain.errors import InvalidArgument, NotFound
+from domain.errors import InvalidArgument, NotFound, ParseError
 from eventstore import EventStore
 from marigraph.application import Application
 from marigraph.codec import recorded, stream_of
@@ -40,7 +40,7 @@ def version_of(app: Application, job_id: str, text: str) -> int:
         return check_version(job_id, int(text), head)
     try:
         time_ms = parse_result_time(text, "at")
-    except ValueError as error:
+    except ParseError as error:
         msg = f"[{text}] is no snapshot id of job [{job_id}], no version (1 to {head}) and no time"
         raise InvalidArgument(msg) from error
     return version_at(app, job_id, time_ms)
