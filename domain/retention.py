@@ -10,9 +10,10 @@ results from the end of the last finalized bucket, so a job that gets no data lo
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import msgspec
+from pydantic import Field
 
 from domain.commands import DropExpired
 from domain.errors import BadRequest
@@ -128,6 +129,37 @@ def payloads_expired_to(job: "Job", stored_versions: frozenset[int], reverts: Se
     if oldest not in stored_versions or is_needed or oldest <= job.payloads_dropped_to:
         return None
     return oldest
+
+
+# -------------------------------------------------------------------------------------------------------- schedule
+
+
+class RetentionRan(Event):
+    """Retention looked at jobs, and appended to their streams what it came to (on the stream ``retention``)."""
+
+    type: ClassVar[str] = "retention_ran"
+    job_count: int = Field(ge=0)
+    snapshot_count: int = Field(ge=0)
+    """Model snapshots deleted."""
+    results_count: int = Field(ge=0)
+    """Jobs of which results were dropped."""
+    payloads_count: int = Field(ge=0)
+    """Jobs of which records were dropped."""
+    due_ms: int | None = None
+    """The time of the day for which a server ran it, for all jobs; None: somebody asked for it."""
+
+
+RETENTION_EVENTS: Final[dict[str, type[Event]]] = {RetentionRan.type: RetentionRan}
+
+
+def latest_due_ms(now_ms: int, at_minute: int) -> int:
+    """Return the newest time at or before now that is so many minutes after midnight, UTC.
+
+    >>> latest_due_ms(DAY_MS + 29 * 60_000, 30), latest_due_ms(DAY_MS + 30 * 60_000, 30)
+    (1800000, 88200000)
+    """
+    offset_ms = at_minute * 60_000
+    return (now_ms - offset_ms) // DAY_MS * DAY_MS + offset_ms
 
 
 # ---------------------------------------------------------------------------------------------------------- evolve

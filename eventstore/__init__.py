@@ -10,13 +10,17 @@ from eventstore.errors import (
     CommandIdReused,
     ConnectionLost,
     CopyRefused,
+    CorruptSeal,
     EventStoreError,
     FencedOut,
     InvalidEvent,
+    KeyDestroyed,
+    KeyLocked,
     NestedTransaction,
     OutcomeUnknown,
     PayloadCorrupt,
     PayloadMissing,
+    SealRefused,
     StorageError,
     StoreBusy,
     StoreFull,
@@ -24,6 +28,7 @@ from eventstore.errors import (
     WrongExpectedVersion,
 )
 from eventstore.events import ANY, NO_STREAM, PAYLOADS_MAX, AppendResult, Head, NewEvent, Payload, StoredEvent
+from eventstore.keys import StreamKey
 from eventstore.leases import Lease
 from eventstore.projections import Projection
 from eventstore.snapshots import Snapshot, SnapshotInfo
@@ -44,11 +49,14 @@ __all__ = [
     "CommandIdReused",
     "ConnectionLost",
     "CopyRefused",
+    "CorruptSeal",
     "EventStore",
     "EventStoreError",
     "FencedOut",
     "Head",
     "InvalidEvent",
+    "KeyDestroyed",
+    "KeyLocked",
     "Lease",
     "NestedTransaction",
     "NewEvent",
@@ -57,12 +65,14 @@ __all__ = [
     "PayloadCorrupt",
     "PayloadMissing",
     "Projection",
+    "SealRefused",
     "Snapshot",
     "SnapshotInfo",
     "StorageError",
     "StoreBusy",
     "StoreFull",
     "StoredEvent",
+    "StreamKey",
     "UnknownStream",
     "WrongExpectedVersion",
 ]

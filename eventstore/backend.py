@@ -59,6 +59,12 @@ class Backend(Protocol):
     def transaction(self) -> AbstractContextManager[Connection]:
         """Open a write transaction."""
 
+    def erasing(self) -> AbstractContextManager[Connection]:
+        """Open a write transaction whose deleted rows are overwritten or vacuumed away once it has committed.
+
+        What the database's own means cannot reach stays: copies made before, and blocks that the file system reuses.
+        """
+
     def reading(self) -> AbstractContextManager[Connection]:
         """Open a connection to read from."""
 

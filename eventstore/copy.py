@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from eventstore.errors import CopyRefused
 from eventstore.store import EventStore
-from eventstore.tables import events, leases, metadata, payloads, seals, snapshots, streams
+from eventstore.tables import events, leases, metadata, payloads, seal_contents, seals, snapshots, stream_keys, streams
 from eventstore.verify import ChainReport
 
 PAGE_ROWS = 1_000
@@ -28,8 +28,10 @@ COPIED: tuple[tuple[Table, int], ...] = (
     (payloads, PAGE_BODIES),
     (events, PAGE_ROWS),
     (snapshots, PAGE_BODIES),
+    (stream_keys, PAGE_ROWS),
     (leases, PAGE_ROWS),
     (seals, PAGE_ROWS),
+    (seal_contents, PAGE_BODIES),
 )
 SEQUENCES = (("streams", "id"), ("events", "position"), ("seals", "id"))
 
@@ -45,7 +47,7 @@ class CopyReport:
 
 
 def copy_log(source: EventStore, target: EventStore, progress: Progress | None = None) -> CopyReport:
-    """Copy all streams, events, payloads, snapshots, lease epochs and seals.
+    """Copy all streams, events, payloads, snapshots, keys, lease epochs and seals.
 
     Parameters
     ----------

@@ -7,6 +7,7 @@ file; they wait for one another at BEGIN IMMEDIATE, never in the middle of a tra
 # ruff: noqa: D102 - the methods are described in `eventstore.backend.Backend`
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,8 @@ from eventstore.backend import LOCK_SECONDS_MAX, STORED_COLUMNS, CommitStats, Ow
 from eventstore.errors import ConnectionLost, StorageError, StoreBusy, StoreFull
 from eventstore.events import StoredEvent
 from eventstore.urls import is_in_memory
+
+log = logging.getLogger(__name__)
 
 READERS_MAX = 32
 PAGE_SIZE = 8192  # bytes; set before the first table. Measured by benchmarks/store.py: payloads write 1.2x faster
@@ -212,6 +215,20 @@ class SqliteBackend:
             finally:
                 if self._driver.in_transaction:
                     self._driver.execute("ROLLBACK")
+
+    @contextmanager
+    def erasing(self) -> Iterator[Connection]:
+        with self._lock:
+            self._driver.execute("PRAGMA secure_delete=ON")  # deleted content is overwritten with zeros
+            try:
+                with self.transaction() as connection:
+                    yield connection
+            finally:
+                self._driver.execute("PRAGMA secure_delete=OFF")
+            # The pages as they were lie in the write-ahead log until it is written back and cut off.
+            is_busy, *_ = self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if is_busy:
+                log.warning("readers kept the write-ahead log: what was erased lies in it until they have gone")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

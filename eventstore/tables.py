@@ -113,6 +113,19 @@ snapshots = Table(
     PrimaryKeyConstraint("stream_id", "version", "state_schema"),
 )
 
+stream_keys = Table(  # what payloads and snapshots of a stream are encrypted with (eventstore/keys.py)
+    "stream_keys",
+    metadata,
+    Column("key_id", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("since_version", BigInteger, nullable=False),  # where the life of the stream began that has this key
+    Column("wrapped_by", Text),  # name of the master key; null: the material is the key itself
+    Column("material", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("key_id"),
+    UniqueConstraint("stream", "since_version"),
+)
+
 checkpoints = Table(
     "checkpoints",
     metadata,
@@ -147,4 +160,14 @@ seals = Table(
     PrimaryKeyConstraint("id"),
     UniqueConstraint("last_position"),
     sqlite_autoincrement=True,
+)
+
+# Which events a seal covers, apart from it, so that seals can be listed without.
+seal_contents = Table(
+    "seal_contents",
+    metadata,
+    Column("seal_id", RowId, nullable=False, autoincrement=False),
+    Column("places", LargeBinary, nullable=False),  # JSON: stream, version and position of each event
+    Column("hashes", LargeBinary, nullable=False),  # of the events, 32 bytes each
+    PrimaryKeyConstraint("seal_id"),
 )

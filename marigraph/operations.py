@@ -190,6 +190,14 @@ class Operations(ABC):
         """
         return self._get("explain_record", {"job_id": job_id}, choice)
 
+    def verify_audit(self, job_id: str) -> Resource:
+        """Check all hashes, the head, the payloads and the seals of a job's events."""
+        return self._get("verify_audit", {"job_id": job_id})
+
+    def get_audit_seals(self, **parameters: Any) -> Resource:
+        """List the seals over the log."""
+        return self._get("get_audit_seals", {}, parameters)
+
     # --------------------------------------------------------------------------------------------------- snapshots
 
     def get_model_snapshots(self, job_id: str, snapshot_id: str | None = None, **parameters: Any) -> Resource:

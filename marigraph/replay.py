@@ -10,12 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
+from domain.erasure import is_erasable
+from domain.errors import Conflict
 from domain.events import DataPosted, read_config, store_config
 from domain.fold import NOTHING, Outcome, fold
 from domain.model import FOLD_VERSION, DamagedState, Model, decode_state, encode_state
 from domain.records import RecordBatch, decode_batch, has_same_columns, join_batches
-from eventstore import PAYLOADS_MAX, Codec, EventStore, Payload, Snapshot
+from eventstore import PAYLOADS_MAX, Codec, EventStore, KeyDestroyed, Payload, PayloadMissing, Snapshot
 from marigraph.codec import Recorded, recorded, stream_of
+from marigraph.kept import config_at, dropped_to, why_gone
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +30,12 @@ BEFORE_ALL_MS = -(2**62)
 """A time before that of any result: a snapshot without results keeps none."""
 
 
-class CannotReplay(Exception):
+class CannotReplay(Conflict):
     """The log no longer holds what a replay needs."""
+
+
+class RecordsGone(CannotReplay):
+    """Records that a replay needs are no longer kept; the message says which, since when, and by which event."""
 
 
 Records = RecordBatch | Payload | None
@@ -96,7 +103,7 @@ class ModelFold:
             raise CannotReplay(msg)
         if item.payload_digest is not None and records is None:
             records = self.source.read_payload(item)
-        return fold(self.model, event, self.source.unpacked(records))
+        return fold(self.model, event, self.source.batch_of(item, records))
 
 
 @dataclass(slots=True)
@@ -183,7 +190,7 @@ class ModelSource:
                     run = Run()
                 yield [item], folded.step(item, records)
                 continue
-            batch = self.unpacked(records)
+            batch = self.batch_of(item, records)
             if not run.takes(item, batch):
                 yield run.items, folded.step_together(run)
                 run = Run()
@@ -192,19 +199,27 @@ class ModelSource:
             yield run.items, folded.step_together(run)
 
     def read_payload(self, item: Recorded) -> Payload:
-        """Read the records of a ``data_posted`` event as they are stored.
-
-        Raises
-        ------
-        PayloadMissing
-            They were dropped.
-        """
+        """Read the records of a ``data_posted`` event as they are stored; RecordsGone if they were dropped."""
         assert item.payload_digest is not None
-        return self.store.read_payload(self.stream, item.payload_digest)
+        try:
+            return self.store.read_payload(self.stream, item.payload_digest)
+        except PayloadMissing as error:
+            raise RecordsGone(why_gone(self.store, self.codec, self.job_id, item.version)) from error
+
+    def batch_of(self, item: Recorded, records: Records) -> RecordBatch | None:
+        """Return the records of an event as they are folded; RecordsGone if they were erased."""
+        try:
+            return self.unpacked(records)
+        except KeyDestroyed as error:
+            raise RecordsGone(why_gone(self.store, self.codec, self.job_id, item.version)) from error
 
     def unpacked(self, records: Records) -> RecordBatch | None:
-        """Return records as they are folded, whether they were decoded before or not."""
-        return decode_batch(records.body, records.codec) if isinstance(records, Payload) else records
+        """Return records decrypted and decoded, whether they were before or not."""
+        return (
+            decode_batch(*self.store.keys.open(records.body, records.codec))
+            if isinstance(records, Payload)
+            else records
+        )
 
     def fold_at(self, version: int, created_version: int) -> ModelFold:
         """Return the fold as of a version of the stream.
@@ -222,29 +237,61 @@ class ModelSource:
         return folded
 
     def nearest(self, version: int, created_version: int) -> ModelFold:
-        """Return the newest stored state at or before a version, or the empty fold before ``created``."""
+        """Return the newest stored state at or before a version, or the fold that a replay without one begins with."""
         if self.uses_snapshots:
             not_after = version
             while (stored := self.store.load_snapshot(self.stream, STATE_SCHEMA, not_after=not_after)) is not None:
                 if stored.version < created_version:
                     break
-                model = _restore(self.stream, stored)
+                model = self._restore(stored)
                 if model is not None:
                     self.stored_at = stored.created_at
                     return ModelFold(self, created_version, model, stored.version)
                 not_after = stored.version - 1
-        return ModelFold(self, created_version, None, max(created_version - 1, 0))
+        return self.beginning(version, created_version)
+
+    def beginning(self, version: int, created_version: int) -> ModelFold:
+        """Return the fold that a replay begins with where no state is stored: the empty one before ``created``.
+
+        Where records were dropped, it is an empty model behind them: what it had learnt is lost, as it is if other code
+        folds now than that which stored the states that were kept.
+        """
+        begin = dropped_to(self.store, self.codec, self.job_id, created_version, version)
+        if not begin:
+            return ModelFold(self, created_version, None, max(created_version - 1, 0))
+        log.warning(
+            "%s: the records up to version %d are no longer kept, nor is a state of %s: an empty model begins there",
+            self.stream,
+            begin,
+            STATE_SCHEMA,
+        )
+        return ModelFold(self, created_version, Model(config_at(self.store, self.codec, self.job_id, begin)), begin)
 
     def exact(self, version: int) -> Model | None:
         """Return the model stored at exactly this version, None if it is missing or damaged."""
         stored = self.store.load_snapshot(self.stream, STATE_SCHEMA, at_version=version)
-        return _restore(self.stream, stored) if stored is not None else None
+        return self._restore(stored) if stored is not None else None
+
+    def state_digest(self, folded: ModelFold) -> bytes:
+        """Return the digest of a fold's state; that of an erasable job tells nothing without the key."""
+        assert folded.model is not None
+        digest = folded.model.digest()
+        if not is_erasable(folded.model.config.custom_settings):
+            return digest
+        key = self.store.keys.find(self.stream, folded.created_version)
+        return digest if key is None else key.digest(digest)
 
     def save(self, folded: ModelFold, keep: Set[int]) -> None:
         """Store the state of a fold under its version; states of other versions than those to keep are dropped."""
         assert folded.model is not None
-        body = stored_model(folded.model)
-        self.stored_at = self.store.save_snapshot(self.stream, folded.version, STATE_SCHEMA, body).created_at
+        body, codec = stored_model(folded.model), ""
+        if is_erasable(folded.model.config.custom_settings):
+            key = self.store.keys.find(self.stream, folded.created_version)
+            if key is None:
+                return  # erased meanwhile, or no record was ever posted
+            body, codec = key.encrypt(body, codec)
+        stored_now = self.store.save_snapshot(self.stream, folded.version, STATE_SCHEMA, body, codec=codec)
+        self.stored_at = stored_now.created_at
         stored = {row.version for row in self.store.list_snapshots(self.stream) if row.state_schema == STATE_SCHEMA}
         for version in stored - {folded.version, *keep}:
             self.store.delete_snapshots(self.stream, version=version, state_schema=STATE_SCHEMA)
@@ -258,6 +305,19 @@ class ModelSource:
         if event.skip_time_ms is not None:
             folded.model.skip_time(event.skip_time_ms)
         return folded.model
+
+    def _restore(self, stored: Snapshot) -> Model | None:
+        try:
+            body, _codec = self.store.keys.open(stored.body, stored.codec)
+            return restored_model(body)
+        except (DamagedState, KeyError, KeyDestroyed) as error:
+            log.warning(
+                "%s: the snapshot at version %d cannot be read and is rebuilt from the log: %s",
+                self.stream,
+                stored.version,
+                error,
+            )
+            return None
 
 
 def _stretches(events: Iterable[Recorded]) -> Iterator[list[Recorded]]:
@@ -285,16 +345,3 @@ def restored_model(body: bytes) -> Model:
     """Return the model that was stored; DamagedState or KeyError if it is none."""
     arrays, meta = decode_state(body)
     return Model.restore(read_config(meta["config"]), arrays, meta["model"])
-
-
-def _restore(stream: str, stored: Snapshot) -> Model | None:
-    try:
-        return restored_model(stored.body)
-    except (DamagedState, KeyError) as error:
-        log.warning(
-            "%s: the snapshot at version %d cannot be read and is rebuilt from the log: %s",
-            stream,
-            stored.version,
-            error,
-        )
-        return None

@@ -309,15 +309,16 @@ def _insert(connection: Connection, table: Table, rows: list[Row]) -> None:
         connection.execute(insert(table), rows)
 
 
-def clear_results(store: EventStore, job_id: str, version: int) -> None:
-    """Delete all results of a job that was deleted at a version of its stream."""
+def clear_results(
+    store: EventStore, connection: Connection, job_id: str, version: int, *, keeps_results: bool = False
+) -> None:
+    """Delete the results of a job that ended at a version of its stream; categories also where the others stay."""
     subscriber = subscriber_of(job_id)
-    pending = PendingResults(job_id, deletes_all=True, deletes_categories=True)
-    with store.transaction() as connection:
-        write_pending(connection, pending)
+    write_pending(connection, PendingResults(job_id, deletes_all=not keeps_results, deletes_categories=True))
+    if not keeps_results:
         connection.execute(delete(job_stats).where(job_stats.c.job_id == job_id))
-        store.reset_checkpoint(connection, subscriber)
-        store.write_checkpoint(connection, subscriber, 0, version)
+    store.reset_checkpoint(connection, subscriber)
+    store.write_checkpoint(connection, subscriber, 0, version)
 
 
 def results_version(store: EventStore, job_id: str) -> tuple[int, int | None]:

@@ -17,12 +17,12 @@ from domain.fold import Outcome
 from domain.job import Job, decide, evolve
 from domain.model import Model
 from domain.records import RecordBatch
-from eventstore import ANY, AppendResult, Codec, EventStore, EventStoreError, Lease, NewEvent
+from eventstore import ANY, AppendResult, Codec, EventStore, EventStoreError, Lease, NewEvent, StreamKey
 from marigraph.codec import Recorded, stream_of
 from marigraph.context import Context
 from marigraph.replay import ModelFold, ModelSource, Records
 from marigraph.results import ResultWriter, Timing
-from marigraph.writing import Encoded, encode_events
+from marigraph.writing import Encoded, encode_events, key_of
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,11 @@ class Runner:
             msg = f"No known job with id '{self.job.job_id}'"
             raise NotFound(msg)
         return model
+
+    @property
+    def state_digest(self) -> str:
+        """Hex digest of the model's state, as events hold it."""
+        return self._source.state_digest(self._load()).hex()
 
     @property
     def timing(self) -> Timing:
@@ -130,6 +135,10 @@ class Runner:
         batches = [each.batch for each in records if each.stored is not None]
         digests = [event.payload.digest for event in events if event.payload is not None]
         self._at_hand.update(zip(digests, batches, strict=True))
+
+    def key(self) -> StreamKey | None:
+        """Return the key that the job's records are encrypted under; see ``JobWriter``."""
+        return key_of(self._store, self.job)
 
     def admit(self, n_records: int) -> None:
         """Take any number of records: they are folded before the next can come."""

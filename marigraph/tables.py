@@ -25,6 +25,12 @@ from eventstore.tables import NAMING_CONVENTION, events
 
 metadata = MetaData(naming_convention=NAMING_CONVENTION)
 
+compatibility = Table(  # one row, written by migrations and `marigraph db finish` (marigraph/schema.py)
+    "compatibility",
+    metadata,
+    Column("oldest_revision", Text, primary_key=True),  # of the programs that may run with this database
+)
+
 jobs = Table(
     "jobs",
     metadata,

@@ -123,6 +123,8 @@ def all_endpoints() -> list[Endpoint]:
         explanations,
         history,
         jobs,
+        neighbours,
+        proof,
         results,
         snapshots,
     )
@@ -135,5 +137,7 @@ def all_endpoints() -> list[Endpoint]:
         *datafeeds.ENDPOINTS,
         *history.ENDPOINTS,
         *explanations.ENDPOINTS,
+        *proof.ENDPOINTS,
         *absent.ENDPOINTS,
+        *neighbours.ENDPOINTS,
     ]

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from itertools import product
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import anyio.to_thread
 from anyio import CapacityLimiter
@@ -25,6 +25,7 @@ from domain.errors import DomainError, UnknownField
 from marigraph import __version__
 from marigraph.access import AccessControl
 from marigraph.api.access import Gate
+from marigraph.api.answers import PRODUCT, opaque_id, options_of, refuse
 from marigraph.api.bodies import (
     BODY_BYTES_MAX,
     CONFIG_BYTES_MAX,
@@ -40,10 +41,11 @@ from marigraph.api.bodies import (
 from marigraph.api.cluster import API_VERSION
 from marigraph.api.documentation import describe
 from marigraph.api.endpoints import BASES, Call, Endpoint, Lane, Text, all_endpoints
-from marigraph.api.errors import RETRY_AFTER_SECONDS, HttpError, error_body, plain_error_body, refusal_of, trace_of
+from marigraph.api.errors import HttpError
 from marigraph.api.metrics import NO_ENDPOINT, Metrics
+from marigraph.api.neighbours import answer_about_documents
 from marigraph.api.page import render
-from marigraph.api.parameters import as_bool, read_parameters
+from marigraph.api.parameters import read_parameters
 from marigraph.api.shaping import encode, shape
 from marigraph.context import Context
 from marigraph.serving import Server
@@ -53,14 +55,11 @@ log = logging.getLogger(__name__)
 REQUESTS_MAX: Final = 1_000
 """Requests in work at once; beyond that they are refused with 429."""
 
-OPAQUE_ID_CHARACTERS_MAX: Final = 256
-"""Longest client-given request id that is kept."""
-
-PRODUCT: Final = {"X-Elastic-Product": "Elasticsearch"}
-"""Without this header on their first answer, newer clients refuse to work."""
-
 WARNING_AGENT: Final = f"299 Elasticsearch-{API_VERSION}-unknown"
 """How a warning begins: test runners of the API accept no other agent."""
+
+OURS: Final = (*BASES, "/_marigraph")
+"""Below these no path is about documents or indices."""
 
 
 class Front:
@@ -78,10 +77,10 @@ class Front:
         """Answer one request."""
         if self._n_requests >= REQUESTS_MAX:
             msg = f"more than {REQUESTS_MAX} requests are in work; send it again later"
-            return self._refuse(HttpError(429, msg), request)
+            return refuse(HttpError(429, msg), request)
         self._n_requests += 1
         started = time.perf_counter()
-        request_id = _opaque_id(request).get("X-Opaque-Id") or str(uuid.uuid4())
+        request_id = opaque_id(request).get("X-Opaque-Id") or str(uuid.uuid4())
         warnings = _deprecated_path(request)
         with bound_contextvars(request_id=request_id):
             try:
@@ -89,7 +88,7 @@ class Front:
             except ClientDisconnect:
                 response = Response(status_code=499)
             except Exception as error:
-                response = self._refuse(error, request)
+                response = refuse(error, request)
             finally:
                 self._n_requests -= 1
             if warnings:
@@ -106,13 +105,13 @@ class Front:
         limit = BODY_BYTES_MAX if endpoint.body == "records" else CONFIG_BYTES_MAX
         async with self._budget.hold() as held:
             data = await read_body(request, limit, held) or source_of(request)
-            options = _options(request)
+            options = options_of(request)
             call = self._call(endpoint, request, data, context, warnings)
             answer = await anyio.to_thread.run_sync(endpoint.answer, call, limiter=self._lanes[endpoint.lane])
         if isinstance(answer, Text):
-            return Response(answer.body, endpoint.status, {**PRODUCT, **_opaque_id(request)}, answer.content_type)
+            return Response(answer.body, endpoint.status, {**PRODUCT, **opaque_id(request)}, answer.content_type)
         body = encode(shape(answer, human=options.human, filter_path=options.filter_path), pretty=options.pretty)
-        return Response(body, endpoint.status, {**PRODUCT, **_opaque_id(request)}, "application/json")
+        return Response(body, endpoint.status, {**PRODUCT, **opaque_id(request)}, "application/json")
 
     def _call(self, endpoint: Endpoint, request: Request, data: bytes, context: Context, warnings: list[str]) -> Call:
         if data:
@@ -150,35 +149,6 @@ class Front:
             idempotency_key=key,
             warnings=warnings,
         )
-
-    def _refuse(self, error: Exception, request: Request) -> Response:
-        """Answer what went wrong."""
-        headers = {**PRODUCT, **_opaque_id(request)}
-        challenges: tuple[str, ...] = ()
-        if isinstance(error, HttpError):
-            status, reason, challenges = error.status, error.reason, error.challenges
-            plain = plain_error_body(status, reason)
-            body = plain if error.plain else error_body(status, error.type, reason, challenges)
-            headers |= error.headers
-        else:
-            refusal = refusal_of(error)
-            status, reason = refusal.status, getattr(error, "reason", None) or str(error)
-            if status == 500 and not isinstance(error, DomainError):
-                log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-            body = error_body(status, refusal.type, reason)
-        if status in (429, 503):
-            headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        try:
-            options = _options(request)
-        except (DomainError, HttpError):  # it is what the answer tells of
-            options = Options()
-        if options.error_trace and isinstance(body["error"], dict):
-            body["error"]["stack_trace"] = trace_of(error)
-        shaped = encode(shape(body, filter_path=options.filter_path), pretty=options.pretty)
-        response = Response(shaped, status, headers, "application/json")
-        for challenge in challenges:
-            response.headers.append("WWW-Authenticate", challenge)
-        return response
 
 
 def log_request(endpoint: str, request: Request, response: Response, seconds: float) -> None:
@@ -257,23 +227,29 @@ def _no_route(app: FastAPI, metrics: Metrics) -> Callable[[Request, Exception], 
     """Answer requests that no endpoint takes: 405 where another method would do, else 400."""
 
     async def handle(request: Request, _error: Exception) -> Response:
-        uri = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        allowed = sorted(_allowed_methods(app, request.scope))
-        if allowed:
-            status = 405
-            reason = (
-                f"Incorrect HTTP method for uri [{uri}] and method [{request.method}], allowed: [{', '.join(allowed)}]"
-            )
-            headers = {**PRODUCT, "Allow": ",".join(allowed)}
-        else:
-            status, headers = 400, dict(PRODUCT)
-            reason = f"no handler found for uri [{uri}] and method [{request.method}]"
-        response = Response(encode(plain_error_body(status, reason)), status, headers, "application/json")
-        metrics.count(NO_ENDPOINT, NO_ENDPOINT, status, 0.0)
+        try:
+            answer = _without_endpoint(request, sorted(_allowed_methods(app, request.scope)))
+            response = Response(encode(answer), 200, PRODUCT, "application/json")
+        except (DomainError, HttpError) as error:
+            response = refuse(error, request)
+        metrics.count(NO_ENDPOINT, NO_ENDPOINT, response.status_code, 0.0)
         log_request(NO_ENDPOINT, request, response, 0.0)
         return response
 
     return handle
+
+
+def _without_endpoint(request: Request, allowed: list[str]) -> Any:
+    uri = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    if allowed:
+        reason = f"Incorrect HTTP method for uri [{uri}] and method [{request.method}], allowed: [{', '.join(allowed)}]"
+        raise HttpError(405, reason, plain=True, headers={"Allow": ",".join(allowed)})
+    if not request.url.path.startswith(OURS):
+        answer = answer_about_documents(request.method, request.url.path)
+        if answer is not None:
+            return answer
+    msg = f"no handler found for uri [{uri}] and method [{request.method}]"
+    raise HttpError(400, msg, plain=True)
 
 
 def _allowed_methods(app: FastAPI, scope: Scope) -> set[str]:
@@ -298,24 +274,6 @@ class TrailingSlash:
         await self._app(scope, receive, send)
 
 
-class Options(NamedTuple):
-    """What the parameters of every endpoint ask for."""
-
-    human: bool = False
-    pretty: bool = False
-    error_trace: bool = False
-    filter_path: str | None = None
-
-
-def _options(request: Request) -> Options:
-    query = request.query_params
-    if query.get("format", "json") != "json":
-        msg = f"answers come as [json], not as [{query['format'][:256]}]"
-        raise HttpError(406, msg, plain=True)
-    human, pretty, error_trace = (as_bool(query.get(name, "false")) for name in ("human", "pretty", "error_trace"))
-    return Options(human, pretty, error_trace, query.get("filter_path"))
-
-
 def _deprecated_path(request: Request) -> list[str]:
     """Return the warning that a path has another name by now, if it has."""
     path, (base, old) = request.scope["route"].path, BASES
@@ -323,9 +281,3 @@ def _deprecated_path(request: Request) -> list[str]:
         return []
     method = request.method
     return [f"[{method} {path}] is deprecated! Use [{method} {base}{path.removeprefix(old)}] instead."]
-
-
-def _opaque_id(request: Request) -> dict[str, str]:
-    text = request.headers.get("x-opaque-id", "")
-    kept = "".join(character for character in text if character.isprintable())[:OPAQUE_ID_CHARACTERS_MAX]
-    return {"X-Opaque-Id": kept} if kept else {}

@@ -2,7 +2,8 @@
 
 import typer
 
-from marigraph.cli import results
+from marigraph.cli import proof, results
 
 app = typer.Typer(no_args_is_help=True, help="Ask the log: who did what, when, and how things stood.")
 app.command(epilog="Example: `marigraph audit history web --type opened --type closed`")(results.history)
+proof.register(app)

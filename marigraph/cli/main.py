@@ -24,6 +24,7 @@ from marigraph.cli import (
     explain,
     jobs,
     results,
+    retention,
     serve,
     snapshots,
     whatif,
@@ -75,6 +76,7 @@ data.register(app)
 results.register(app)
 explain.register(app)
 debugging.register(app)
+retention.register(app)
 whatif.register(app)
 serve.register(app)
 

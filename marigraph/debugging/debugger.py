@@ -4,8 +4,7 @@ It folds by ``marigraph/replay.py`` as everything does, and looks at the model t
 closes; it writes nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +14,6 @@ from domain.job import Job, evolve
 from domain.model import BucketResult, Model, RecordResult
 from domain.model.buckets import OpenBucket
 from domain.model.detector_model import DetectorModel
-from eventstore import PayloadMissing
 from marigraph.application import Application
 from marigraph.codec import Recorded
 from marigraph.debugging.changes import Change, job_changes, moved_readings
@@ -23,7 +21,7 @@ from marigraph.debugging.expressions import Value
 from marigraph.debugging.points import check_version, head_version
 from marigraph.debugging.scope import Atom, Condition, Moment, read_state
 from marigraph.debugging.watching import SeriesPoint, watch
-from marigraph.replay import CannotReplay, ModelFold, ModelSource, restored_model, stored_model
+from marigraph.replay import ModelFold, ModelSource, restored_model, stored_model
 from marigraph.resources import bucket_resource, record_resource
 
 CHECKPOINT_EVERY = 50
@@ -175,10 +173,9 @@ class Debugger:
         """
         self.job = self.job_at(version)
         self.folded = self._nearest(version)
-        with self._kept():
-            for items, _outcome in self.source.advance(self.folded, version):
-                self.n_folded += len(items)
-                on_events(len(items))
+        for items, _outcome in self.source.advance(self.folded, version):
+            self.n_folded += len(items)
+            on_events(len(items))
 
     def job_at(self, version: int) -> Job:
         """Return the job alone as of a version; that takes no records, and microseconds per event."""
@@ -188,17 +185,6 @@ class Debugger:
         for item in self.source.events(job.version, version):
             job = evolve(job, item.event, item.version, item.recorded_ms)
         return job
-
-    @contextmanager
-    def _kept(self) -> Iterator[None]:
-        try:
-            yield
-        except PayloadMissing as error:
-            msg = (
-                f"job [{self.job_id}] cannot be replayed any further: what was posted at version "
-                f"{self.folded.version + 1} of its stream is no longer kept, nor is a model state after it"
-            )
-            raise CannotReplay(msg) from error
 
     def _nearest(self, version: int) -> ModelFold:
         """Return the nearest fold: the present one, a stored one or one kept in memory."""
@@ -232,8 +218,7 @@ class Debugger:
         watcher = _Watcher(self, atoms)
         if self.model is not None:
             self.model.witness = watcher
-        with self._kept():
-            outcome = self.folded.step(item, records)
+        outcome = self.folded.step(item, records)
         self.n_folded += 1
         if self.model is not None:
             self.model.witness = None

@@ -141,7 +141,7 @@ class _State:
             return cls(debugger.job, None, {}, {}, None)
         model = restored_model(stored_model(debugger.model))  # a copy: the debugger goes on with its own
         arrays, meta = model.state()
-        return cls(debugger.job, model, arrays, meta, model.digest().hex())
+        return cls(debugger.job, model, arrays, meta, debugger.source.state_digest(debugger.folded).hex())
 
 
 def compare(

@@ -21,7 +21,7 @@ def state_resource(debugger: Debugger) -> dict[str, Any]:
         "series_count": 0 if model is None else model.n_series,
         "model_bytes": 0 if model is None else model.size_stats()["model_bytes"],
         "last_finalized_bucket_end": None if model is None else model.last_finalized_bucket_end_ms,
-        "state_digest": None if model is None else model.digest().hex(),
+        "state_digest": None if model is None else debugger.source.state_digest(debugger.folded).hex(),
     }
 
 

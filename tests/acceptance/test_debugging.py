@@ -252,7 +252,7 @@ def test_what_is_no_longer_kept_is_named(own_url):
     with application(own_url) as app:
         handlers.delete_job(app, "j", CONTEXT)
         debugger = Debugger(app, "j")
-        with pytest.raises(CannotReplay, match="what was posted at version 3 of its stream is no longer kept"):
+        with pytest.raises(CannotReplay, match="the records posted at version 3 of its stream are no longer kept"):
             debugger.go_to(4)
         assert debugger.job.data_counts.processed_record_count == 300
         assert bisect(app, "j", "processed_record_count > 300").hit.version == 5
