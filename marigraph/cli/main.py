@@ -17,6 +17,7 @@ from marigraph import __version__
 from marigraph.cli import (
     access,
     audit,
+    bundle,
     data,
     database,
     datafeeds,
@@ -71,6 +72,7 @@ app.add_typer(snapshots.app, name="snapshots")
 app.add_typer(access.keys, name="keys")
 app.add_typer(access.users, name="users")
 app.add_typer(database.app, name="db")
+app.add_typer(bundle.app, name="bundle")
 app.add_typer(audit.app, name="audit")
 data.register(app)
 results.register(app)

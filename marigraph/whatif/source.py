@@ -94,8 +94,8 @@ class ChangedSource(ModelSource):
         """Return the state of this run as of a version that the job goes back to."""
         if version not in self.kept:
             msg = (
-                f"job [{self.job_id}] goes back to version {version}, which this replay does not pass and of which no "
-                "state is kept: give an earlier --from-time or none"
+                f"job [{self.job_id}] goes back to version {version}, before this replay begins, and no state of "
+                "that version is stored"
             )
             raise CannotReplay(msg)
         return ModelFold(self, created_version, restored_model(self.kept[version].body), version)
