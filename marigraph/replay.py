@@ -314,8 +314,7 @@ class ModelSource:
     def save(self, folded: ModelFold, keep: Set[int]) -> None:
         """Store the state of a fold under its version; states of other versions than those to keep are dropped."""
         assert folded.model is not None
-        arrays, meta = folded.model.state()
-        body, codec = encode_state(arrays, {"config": store_config(folded.model.config), "model": meta}), ""
+        body, codec = stored_model(folded.model), ""
         if is_erasable(folded.model.config.custom_settings):
             key = self.store.keys.find(self.stream, folded.created_version)
             if key is None:
@@ -340,8 +339,7 @@ class ModelSource:
     def _restore(self, stored: Snapshot) -> Model | None:
         try:
             body, _codec = self.store.keys.open(stored.body, stored.codec)
-            arrays, meta = decode_state(body)
-            return Model.restore(read_config(meta["config"]), arrays, meta["model"])
+            return restored_model(body)
         except (DamagedState, KeyError, KeyDestroyed) as error:
             log.warning(
                 "%s: the snapshot at version %d cannot be read and is rebuilt from the log: %s",
@@ -365,3 +363,15 @@ def _stretches(events: Iterable[Recorded]) -> Iterator[list[Recorded]]:
         n_payloads += item.payload_digest is not None
         n_records += more
     yield stretch
+
+
+def stored_model(model: Model) -> bytes:
+    """Return a model as it is stored."""
+    arrays, meta = model.state()
+    return encode_state(arrays, {"config": store_config(model.config), "model": meta})
+
+
+def restored_model(body: bytes) -> Model:
+    """Return the model that was stored; DamagedState or KeyError if it is none."""
+    arrays, meta = decode_state(body)
+    return Model.restore(read_config(meta["config"]), arrays, meta["model"])
