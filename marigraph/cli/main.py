@@ -22,6 +22,7 @@ from marigraph.cli import (
     data,
     database,
     datafeeds,
+    debugging,
     explain,
     jobs,
     results,
@@ -77,6 +78,7 @@ app.add_typer(audit.app, name="audit")
 data.register(app)
 results.register(app)
 explain.register(app)
+debugging.register(app)
 retention.register(app)
 whatif.register(app)
 serve.register(app)
