@@ -118,12 +118,14 @@ def all_endpoints() -> list[Endpoint]:
     """Return every endpoint; of two whose paths could both match, the more special one comes first."""
     from marigraph.api import (  # they import this module
         absent,
+        audit,
         cluster,
         datafeeds,
         explanations,
         history,
         jobs,
         neighbours,
+        proof,
         results,
         snapshots,
     )
@@ -135,7 +137,9 @@ def all_endpoints() -> list[Endpoint]:
         *snapshots.ENDPOINTS,
         *datafeeds.ENDPOINTS,
         *history.ENDPOINTS,
+        *audit.ENDPOINTS,
         *explanations.ENDPOINTS,
+        *proof.ENDPOINTS,
         *absent.ENDPOINTS,
         *neighbours.ENDPOINTS,
     ]
