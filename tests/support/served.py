@@ -23,14 +23,15 @@ def free_port() -> int:
 class Served:
     """One process that serves a database; it can be stopped and started again on the same port."""
 
-    def __init__(self, database, log: Path):
+    def __init__(self, database, log: Path, *options: str):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._database, self._log = str(database), log
+        self._database, self._log, self._options = str(database), log, options
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
         command = [sys.executable, "-m", "marigraph", "--db", self._database, "serve", "--port", str(self.port)]
+        command += self._options
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"COLUMNS": "200"})
         deadline = time.monotonic() + WAIT_SECONDS_MAX
@@ -59,9 +60,9 @@ class Served:
 
 
 @contextmanager
-def served(database, folder: Path):
+def served(database, folder: Path, *options: str):
     """Serve a database for the time of the block."""
-    server = Served(database, folder / "serve.log")
+    server = Served(database, folder / "serve.log", *options)
     server.start()
     try:
         yield server
