@@ -163,7 +163,7 @@ class Families:
         self._history_keep = math.exp(-BLOCK / values)
         self.rows: Floats = np.zeros((N_ROWS, capacity_for(0)))
         self.waiting: Singles = np.zeros((N_WAITING, BLOCK, capacity_for(0)), np.float32)
-        self._has_modes = False
+        self.has_modes = False
 
     def reserve(self, n_slots: int) -> None:
         """Make room for ``n_slots`` series."""
@@ -178,7 +178,7 @@ class Families:
 
     def beyond_modes(self, selection: Selection, y: Floats) -> Bools | None:
         """Tell which values lie apart from both modes of their series; None: no series has modes."""
-        if not self._has_modes:
+        if not self.has_modes:
             return None
         rows = self.rows[MODES, selection] if isinstance(selection, slice) else self.rows[MODES][:, selection]
         beyond: Bools = (modes.distance(rows, y) > 1.9) & (rows[modes.TRUST] > WEIGHT_SEEN)
@@ -186,7 +186,7 @@ class Families:
 
     def two_modes(self, selection: Selection) -> Bools | None:
         """Tell which series have two modes beyond doubt; None: none has."""
-        if not self._has_modes:
+        if not self.has_modes:
             return None
         found: Bools = self.rows[MODES.start + modes.TRUST, selection] >= 0.5
         return found
@@ -206,7 +206,7 @@ class Families:
                 found += weight * tail
         found /= total
         trust = rows[MODES][modes.TRUST]
-        if self._has_modes and (trust > WEIGHT_SEEN).any():
+        if self.has_modes and (trust > WEIGHT_SEEN).any():
             of_modes = modes.probability(rows[MODES], setting.y, side)
             np.copyto(found, found + trust * (of_modes - found), where=trust > WEIGHT_SEEN)
         return found
@@ -337,7 +337,7 @@ class Families:
         recalibration.learn(rows[HISTORY], exponents, is_above, self._history_keep)
         rows[N_BLOCKS] += 1.0
         self.rows[:, slots] = rows
-        self._has_modes = self._has_modes or bool((rows[MODES][modes.TRUST] > WEIGHT_SEEN).any())
+        self.has_modes = self.has_modes or bool((rows[MODES][modes.TRUST] > WEIGHT_SEEN).any())
 
     def _log_densities(
         self, rows: Floats, setting: Setting, levels: Floats, is_ratio: Bools, log_ratios: Floats
@@ -458,7 +458,7 @@ class Families:
         self.reserve(n_slots)
         self.rows[:, :n_slots] = arrays["families"]
         self.waiting[:, :, :n_slots] = arrays["waiting"]
-        self._has_modes = bool((self.rows[MODES][modes.TRUST] > WEIGHT_SEEN).any())
+        self.has_modes = bool((self.rows[MODES][modes.TRUST] > WEIGHT_SEEN).any())
 
 
 _NONE: Final = np.empty(0, np.int64)

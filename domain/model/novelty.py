@@ -150,7 +150,7 @@ class Novelty:
             Values relative to their origins, their distances to the expected ones, the same in scales.
         """
         last = _part(self.rows[LAST], selection)
-        streams = np.empty((3, N_SCALES, y.size))
+        streams = np.empty_like(y, shape=(3, N_SCALES, y.size))
         smooth = streams[:, 1:]
         streams[VALUE, 0] = y
         np.minimum(np.maximum(z, -RESIDUAL_MAX), RESIDUAL_MAX, out=streams[RESIDUAL, 0])
