@@ -30,8 +30,8 @@ from domain.model.places_model import PlaceCandidates, PlacesModel
 from domain.model.plot import ModelPlot, Plotting, plot_of
 from domain.model.results import GeoResults, RecordResult
 from domain.model.rules import HOLD_BACK, compares_typical, holding, learn_little, wants
-from domain.model.single_series import SingleSeries
 from domain.model.series import Name, SeriesTable
+from domain.model.single_series import SingleSeries
 from domain.model.times_model import DAY_SECONDS, WEEK_SECONDS, TimesModel
 
 _NONE: Final = np.empty(0)
@@ -239,7 +239,9 @@ class DetectorModel:
         x = self._values(accumulator, model.feature, selection)
         if index in self.singles and not is_interim and not self.detector.custom_rules:
             found = self.singles[index].find_and_learn(x, middle)
-            return self.score(index, found, accumulator, peaks_of(model), middle, is_interim=False, share=ORDINARY_SHARE)
+            return self.score(
+                index, found, accumulator, peaks_of(model), middle, is_interim=False, share=ORDINARY_SHARE
+            )
         judged = model.judge(selection, x, middle)
         candidates = model.candidates(judged, grows_on=is_interim)
         reconsider = None

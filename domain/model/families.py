@@ -199,7 +199,7 @@ class Families:
     def probability(self, rows: Floats, setting: Setting, side: Side) -> Floats:
         """Return the probabilities of values at least as unusual, by all families of the series' rows."""
         weights = self.weights(rows)
-        total, found = np.zeros(setting.z.size), np.zeros(setting.z.size)
+        total, found = np.zeros_like(setting.z), np.zeros_like(setting.z)
         for weight, tail in zip(weights, self.tails(rows, weights, setting, side), strict=True):
             if tail is not None:
                 total += weight
@@ -232,7 +232,7 @@ class Families:
 
     def tails(self, rows: Floats, weights: Floats, setting: Setting, side: Side) -> list[Floats | None]:
         """Return what each family that has a say makes of values."""
-        is_seen = (np.maximum.reduce(weights, axis=1) > WEIGHT_SEEN).tolist()
+        is_seen = np.maximum.reduce(weights, axis=1) > WEIGHT_SEEN
         tails: list[Floats | None] = [None] * N_FAMILIES
         reach = np.where(setting.z > 0.0, setting.above, setting.below)
         sign = -1.0 if side == "low" else 1.0
@@ -242,7 +242,7 @@ class Families:
         if is_seen[HEAVY]:
             t = setting.heavy()
             tails[HEAVY] = student_t(np.abs(t) if side == "both" else t * sign, HEAVY_DOF, side)
-        if any(is_seen[SKEWED]):
+        if is_seen[SKEWED].any():
             levels = setting.levels()
             ratios = np.maximum(setting.ratios(levels), 0.0)
             moments = rows[MOMENTS].reshape(skewed.N_MOMENTS, 2, -1)

@@ -202,7 +202,7 @@ class FeatureModel:
         slots = slots_of(judged.selection, at)
         far = judged.news.far(side)
         of_families, probability = self._probabilities(judged, at, slots, side)
-        exponents, still_exponents = -np.log(probability), np.zeros(at.size)
+        exponents, still_exponents = -np.log(probability), np.zeros_like(probability)
         if still is not None:
             still_exponents += still[at] * (still[at] >= stillness.SEEN_FROM)
             np.minimum(probability, np.exp(-still_exponents), out=probability)
@@ -213,9 +213,9 @@ class FeatureModel:
             typical=judged.mixed[at] + judged.rows[ORIGIN][at],
             n_judged=n_judged,
             exponents=exponents,
-            surprise=np.zeros(at.size),
-            noise_exponents=np.zeros(at.size),
-            is_news=np.zeros(at.size),
+            surprise=np.zeros_like(probability),
+            noise_exponents=np.zeros_like(probability),
+            is_news=np.zeros_like(probability),
             impact=novelty.impact(judged.news, at, side),
             of_families=of_families,
             still_exponents=still_exponents,

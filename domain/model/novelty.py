@@ -177,10 +177,10 @@ class Novelty:
         """
         now, past = news.streams[:, :, at], self.streams[:, :, slots]
         rows = self.rows[:, slots]
-        floor = np.empty((3, 1, at.size))
+        floor = np.empty_like(now, shape=(3, 1, at.size))
         floor[...] = LEVEL_SHARE * rows[LEVEL] + SCALE_MIN
         floor[RESIDUAL] = RESIDUAL_FLOOR
-        total = np.zeros(at.size)
+        total = np.zeros_like(rows[LEVEL])
         is_above = now[RESIDUAL, 0] > 0.0
         if side != "low":
             _add_tails(total, (now - past[:, HIGH])[:JUMP], (past[:, HIGH] - past[:, MEAN])[:JUMP], floor[:JUMP])

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ Path = tuple[bool, ...]
 """Answers to the questions of a trace, in their order."""
 Outputs = tuple[tuple[float, ...], ...]
 
-INFIX: Final = {
+INFIX: Final[dict[Any, str]] = {
     np.add: "+",
     np.subtract: "-",
     np.multiply: "*",
@@ -42,34 +42,26 @@ INFIX: Final = {
 }
 TRUTHS: Final = frozenset({"<", "<=", ">", ">=", "==", "!=", "and", "or", "not"})
 """Operations whose result is true or false; in arithmetic that is 1.0 or 0.0."""
-CALLS: Final = {
-    np.exp: "exp",
-    np.expm1: "expm1",
-    np.log: "log",
-    np.log1p: "log1p",
-    np.sqrt: "sqrt",
-    np.absolute: "abs",
-    np.copysign: "copysign",
-    np.floor: "floor",
+EXTREMES: Final[dict[Any, str]] = {np.minimum: "min", np.maximum: "max"}
+UNARY: Final[dict[Any, str]] = {
+    np.negative: "negative",
+    np.reciprocal: "reciprocal",
+    np.invert: "not",
+    np.logical_not: "not",
 }
-UNARY: Final = {np.negative: "negative", np.reciprocal: "reciprocal", np.invert: "not", np.logical_not: "not"}
-EXTREMES: Final = {np.minimum: "min", np.maximum: "max"}
+OPERATIONS: Final = {**INFIX, **UNARY, **EXTREMES}
+"""What is written as Python's own operations; everything else is called by its name."""
 
 _expm1 = lru_cache(maxsize=256)(lambda x: float(np.expm1(x)))
 
-GLOBALS: Final[dict[str, Any]] = {
-    "exp": lambda x: float(np.exp(x)),
+FASTER: Final[dict[Any, Callable[..., float]]] = {
     # Of the time since the last value, nearly always the same. Zeros of either sign are equal, and their own result.
-    "expm1": lambda x: _expm1(x) if x else x,
-    "log": lambda x: float(np.log(x)),
-    "log1p": lambda x: float(np.log1p(x)),
-    "floor": lambda x: float(np.floor(x)),
-    "sqrt": math.sqrt,
-    "abs": abs,
-    "copysign": math.copysign,
-    "inf": math.inf,
+    np.expm1: lambda x: _expm1(x) if x else x,
+    np.sqrt: math.sqrt,
+    np.absolute: abs,
+    np.copysign: math.copysign,
 }
-"""What the functions of :data:`CALLS` are in compiled text; roots and signs are exact whoever calculates them."""
+"""Roots and signs are exact whoever calculates them; all else is what numpy and scipy make of floats."""
 
 
 class Node:
@@ -102,15 +94,23 @@ class Trace:
     inputs : list of list of Node
         What the compiled function is given, in C order.
     guards : list of (Node, bool)
-        What the code asked, and which answer it was given: first those of ``path``, then no.
+        What the code asked, and which answer it was given: first those that the trace was made with, then no.
+    called : dict of str
+        Names in the compiled function that are not its own.
     """
 
     def __init__(self, path: Path = ()) -> None:
         self.nodes: list[Node] = []
         self.inputs: list[list[Node]] = []
         self.guards: list[tuple[Node, bool]] = []
-        self._path = path
+        self.called: dict[str, Callable[..., float]] = {"inf": math.inf}
+        self._answers = path
         self._known: dict[tuple[Any, ...], Node] = {}
+
+    @property
+    def path(self) -> Path:
+        """The answers that were given."""
+        return tuple(answer for _, answer in self.guards)
 
     def input(self, *shape: int) -> Traced:
         """Return an array of values that are given to the compiled function."""
@@ -136,7 +136,7 @@ class Trace:
             if earlier is question:
                 return answer
         place = len(self.guards)
-        answer = self._path[place] if place < len(self._path) else False
+        answer = self._answers[place] if place < len(self._answers) else False
         self.guards.append((question, answer))
         return answer
 
@@ -158,6 +158,11 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         """As of numpy's arrays."""
         return self.cells.size
 
+    @property
+    def ndim(self) -> int:
+        """As of numpy's arrays."""
+        return self.cells.ndim
+
     def __len__(self) -> int:
         return len(self.cells)
 
@@ -170,15 +175,39 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
     def any(self) -> bool:
         """Answer as the trace's path says."""
         question: Node | bool = False
-        for cell in self.cells.flat:
-            truth = self.trace.apply("!=", cell, 0.0) if isinstance(cell, Node) and not cell.is_truth else cell
-            if isinstance(truth, Node) and isinstance(question, Node):
+        for truth in self._truths():
+            if truth is True or isinstance(question, bool):
+                question = truth
+            elif isinstance(truth, Node):
                 question = self.trace.apply("or", question, truth)
-            elif isinstance(truth, Node) or truth:
-                question = truth if isinstance(truth, Node) else True
             if question is True:
-                break
+                return True
         return self.trace.answer(question)
+
+    def tolist(self) -> list[bool]:
+        """Answer for each element as the trace's path says; only truths can be listed."""
+        return [self.trace.answer(truth) for truth in self._truths()]
+
+    def nonzero(self) -> tuple[NDArray[np.int64], ...]:
+        """Answer as the trace's path says."""
+        return np.reshape(self.tolist(), self.shape).nonzero()
+
+    def argmax(self, axis: int) -> NDArray[np.int64]:
+        """Answer as the trace's path says; of equal ones the first."""
+        assert axis == 0
+        best, places = self[0].copy(), np.zeros(self.shape[1:], np.int64)
+        for place in range(1, len(self)):
+            is_higher = self[place] > best
+            places[is_higher.nonzero()] = place
+            np.copyto(best, self[place], where=is_higher)
+        return places
+
+    def _truths(self) -> Iterator[Node | bool]:
+        for cell in self.cells.flat:
+            if not isinstance(cell, Node):
+                yield bool(cell)
+            else:
+                yield cell if cell.is_truth else self.trace.apply("!=", cell, 0.0)
 
     def __getitem__(self, key: Any) -> Traced:
         cells = self.cells[key]
@@ -216,8 +245,10 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         cells = [_cells(each) for each in inputs]
         if method == "__call__" and not options:
             result = _each(lambda *operands: self._operate(ufunc, *operands), *cells)
-        elif method in ("reduce", "accumulate") and options == {"axis": 0} and where is True:
-            result = self._one_after_the_other(ufunc, method, cells[0])
+        elif method in ("reduce", "accumulate") and list(options) == ["axis"] and where is True:
+            rows = np.moveaxis(cells[0], options["axis"], 0)
+            result = self._one_after_the_other(ufunc, method, rows)
+            result = result if method == "reduce" else np.moveaxis(result, 0, options["axis"])
         else:
             msg = f"cannot trace {ufunc.__name__}.{method} with {sorted(options)}"
             raise TypeError(msg)
@@ -248,6 +279,10 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
             return None
         if function is np.where:
             return Traced(self.trace, _each(self._choose, *map(_cells, args)))
+        if function is np.stack:
+            return Traced(self.trace, np.stack([_cells(each) for each in args[0]]))
+        if function is np.count_nonzero:
+            return sum(args[0].tolist())
         if function in (np.empty_like, np.zeros_like):
             return Traced(self.trace, np.full(options.get("shape", args[0].shape), 0.0, object))
         msg = f"cannot trace {function.__name__}"
@@ -262,11 +297,9 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         if not any(isinstance(operand, Node) for operand in operands):
             value: bool | float = ufunc(*operands).item()
             return value
-        names = next((names for names in (INFIX, CALLS, UNARY, EXTREMES) if ufunc in names), None)
-        if names is None:
-            msg = f"cannot trace {ufunc.__name__}"
-            raise TypeError(msg)
-        operation = names[ufunc]
+        operation = OPERATIONS.get(ufunc, ufunc.__name__)
+        if ufunc not in OPERATIONS:
+            self.trace.called[operation] = FASTER.get(ufunc) or (lambda *x: float(ufunc(*x)))
         if operation not in ("and", "or", "not"):
             operands = tuple(self._float(operand) for operand in operands)
         return self.trace.apply(operation, *operands)
@@ -286,15 +319,16 @@ def compile_trace(trace: Trace, name: str, outputs: Sequence[Traced]) -> Callabl
     -------
     callable
         Takes a sequence of floats for each of the trace's inputs. Where an answer is not that of the trace's path, it
-        returns the answers so far, this one included.
+        returns the path with the right one; what comes after is a guess.
     """
     lines = [f"def {name}({', '.join(f'i{k}' for k in range(len(trace.inputs)))}):"]
     for k, nodes in enumerate(trace.inputs):
-        lines.append(f" {''.join(f'v{node.place}, ' for node in nodes)}= i{k}")
-    asked = {}
+        if nodes:
+            lines.append(f" {''.join(f'v{node.place}, ' for node in nodes)}= i{k}")
+    asked: dict[int, list[str]] = {}
     for k, (node, answer) in enumerate(trace.guards):
-        earlier = [each for _, each in trace.guards[:k]]
-        asked.setdefault(node.place, []).append(f" if {'not ' * answer}v{node.place}: return {(*earlier, not answer)}")
+        other = (*trace.path[:k], not answer, *trace.path[k + 1 :])
+        asked[node.place] = [f" if {'not ' * answer}v{node.place}: return {other}"]
     made = [list(_cells(each).flat) for each in outputs]
     cells = [cell for each in made for cell in each]
     needed = _needed([*cells, *(node for node, _ in trace.guards)])
@@ -304,7 +338,7 @@ def compile_trace(trace: Trace, name: str, outputs: Sequence[Traced]) -> Callabl
         lines += asked.get(node.place, [])
     returned = "".join("(" + "".join(f"{written.of(cell)}, " for cell in each) + "), " for each in made)
     lines.append(f" return {returned or '()'}")
-    namespace = dict(GLOBALS)
+    namespace: dict[str, Any] = dict(trace.called)
     exec(compile("\n".join(lines), f"<traced {name}>", "exec"), namespace)
     function: Callable[..., Outputs | Path] = namespace[name]
     return function
