@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from domain.config.job import JobConfig
-from domain.model.arrays import Ints
+from domain.model.arrays import Floats, Ints
 from domain.model.detector_model import DetectorModel
 from domain.model.findings import Findings
 from domain.model.hindsight import (
@@ -120,9 +120,12 @@ class BucketScorer:
         bucket_start : int
             Epoch seconds.
         """
+        if not any(finding.exponents.size for finding in findings):
+            return self._usual(bucket_start, event_count, is_interim=is_interim)
         n_judged = sum(finding.candidates.n_judged for finding in findings)
-        best = _best_of_all(findings, n_judged)
-        records = self._records(detectors, findings, n_judged)
+        strengths = [finding.candidates.strength(n_judged) * finding.candidates.is_news for finding in findings]
+        best = _best_of_all(findings, strengths)
+        records = self._records(detectors, findings, strengths, n_judged)
         influencers = self._influencers(records, bucket_start)
         evidence = {BUCKET_TIME: best, **{name: Evidence() for name in self._fields}}
         for found in records:
@@ -148,6 +151,23 @@ class BucketScorer:
             bucket_influencers=bucket_influencers,
             records=[found.record for found in records],
             influencers=influencers,
+            renormalizations=renormalizations,
+        )
+
+    def _usual(self, bucket_start: int, event_count: int, *, is_interim: bool) -> BucketResult:
+        """Make the result of a bucket in which nothing was unusual."""
+        renormalizations = []
+        if not is_interim:
+            for normalizer in self._normalizers.values():
+                normalizer.calibration.learn_usual(1)
+            renormalizations = self._review.of_bucket(bucket_start, (), {})
+        return BucketResult(
+            timestamp_ms=bucket_start * 1000,
+            bucket_span_seconds=self._span,
+            anomaly_score=0.0,
+            initial_anomaly_score=0.0,
+            event_count=event_count,
+            is_interim=is_interim,
             renormalizations=renormalizations,
         )
 
@@ -182,16 +202,20 @@ class BucketScorer:
             normalizer.learn(exponent, each.strength, bucket_start)
         return risen
 
-    def _records(self, detectors: Sequence[DetectorModel], findings: Sequence[Findings], n_judged: int) -> list[Found]:
+    def _records(
+        self,
+        detectors: Sequence[DetectorModel],
+        findings: Sequence[Findings],
+        strengths: Sequence[Floats],
+        n_judged: int,
+    ) -> list[Found]:
         cutoff = min(CUTOFF, RECORDS_PER_BUCKET_EXPECTED / max(n_judged, 1))
         least = -math.log(cutoff)
         records = []
-        for finding in findings:
+        for finding, strength in zip(findings, strengths, strict=True):
             if finding.exponents.size == 0:
                 continue
-            candidates = finding.candidates
-            strength = candidates.strength(n_judged) * candidates.is_news
-            is_new = (strength > 0.0) & (candidates.probability <= CUTOFF)
+            is_new = (strength > 0.0) & (finding.candidates.probability <= CUTOFF)
             shown = np.flatnonzero(((finding.exponents >= least) | is_new) & (finding.scores > 0.0))
             detector = detectors[finding.detector_index]
             explained = _explained(detector, finding, shown, self._fields)
@@ -229,12 +253,11 @@ class BucketScorer:
         self._review.load(state["review"])
 
 
-def _best_of_all(findings: Sequence[Findings], n_judged: int) -> Evidence:
+def _best_of_all(findings: Sequence[Findings], strengths: Sequence[Floats]) -> Evidence:
     """Return what speaks most for a bucket."""
     best = Evidence()
-    for finding in findings:
+    for finding, strength in zip(findings, strengths, strict=True):
         if finding.exponents.size:
-            strength = finding.candidates.strength(n_judged) * finding.candidates.is_news
             best = best.or_better(Evidence(float(finding.exponents.max()), finding.share, float(strength.max())))
     return best
 

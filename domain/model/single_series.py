@@ -19,7 +19,7 @@ from domain.model.arrays import Floats, Ints, Selection
 from domain.model.candidates import Candidates
 from domain.model.feature_model import N_ROWS, FeatureModel, Judgement, Learnt, nothing_unusual
 from domain.model.functions import Feature
-from domain.model.tracing import Outputs, Path, Trace, Traced, compile_trace
+from domain.model.tracing import Compiled, Path, Trace, Traced, compile_trace
 
 SLOT: Final = slice(0, 1)
 SLOTS: Final = np.zeros(1, np.int64)
@@ -40,6 +40,11 @@ FOUND: Final = (
     "still_exponents",
 )
 """Fields of `Candidates` that say how unusual a value is."""
+
+
+PATHS_MAX: Final = 256
+"""Paths kept of a program; beyond, all are made anew as they are needed. Chosen: a dozen are taken by most series, some
+forty by all sorts of them."""
 
 
 class Kind(NamedTuple):
@@ -63,9 +68,9 @@ class Program:
 
     def __init__(self, build: Callable[[Trace], Sequence[Any]]) -> None:
         self._build = build
-        self._functions: dict[Path, Callable[..., Outputs | Path]] = {}
+        self._functions: dict[Path, Compiled] = {}
 
-    def run(self, path: Path, *inputs: Sequence[float]) -> tuple[Path, Outputs]:
+    def run(self, path: Path, *inputs: Sequence[float]) -> tuple[Path, tuple[Any, ...]]:
         """Return the path that the inputs take, and what comes out; ``path`` is where to look first."""
         while True:
             function = self._functions.get(path)
@@ -76,12 +81,13 @@ class Program:
                 return path, found
             path = found
 
-
-    def _compiled(self, path: Path) -> Callable[..., Outputs | Path]:
+    def _compiled(self, path: Path) -> Compiled:
         trace = Trace(path)
         outputs = self._build(trace)
         known = self._functions.get(trace.path)
         if known is None:
+            if len(self._functions) >= PATHS_MAX:
+                self._functions.clear()
             known = self._functions[trace.path] = compile_trace(trace, "step", outputs)
         return known
 
@@ -244,8 +250,8 @@ class SingleSeries:
             rows, past, records, _ = before
             program = candidates_of(kind, is_still=bool(still))
             inputs = (*asked, rows, past, records, of_families, of_value, mixed, still, streams, noise_z)
-            of_candidates, values = program.run(of_candidates, *inputs)
-            found = Candidates(SLOTS, n_judged=1, **dict(zip(FOUND, np.array(values), strict=True)))
+            of_candidates, unusual = program.run(of_candidates, *inputs)
+            found = Candidates(SLOTS, n_judged=1, **dict(zip(FOUND, np.array(unusual), strict=True)))
         self._paths = path, of_candidates
         for table, values in zip(tables[1:], after[1:], strict=True):
             table[..., 0] = np.array(values).reshape(table.shape[:-1])

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 Cells = NDArray[np.object_]
 Path = tuple[bool, ...]
 """Answers to the questions of a trace, in their order."""
-Outputs = tuple[tuple[float, ...], ...]
+Compiled = Callable[..., tuple[Any, ...]]
+"""Takes sequences of floats; returns outputs, each a tuple of floats or bools, or else another path."""
 
 INFIX: Final[dict[Any, str]] = {
     np.add: "+",
@@ -103,7 +104,7 @@ class Trace:
         self.nodes: list[Node] = []
         self.inputs: list[list[Node]] = []
         self.guards: list[tuple[Node, bool]] = []
-        self.called: dict[str, Callable[..., float]] = {"inf": math.inf}
+        self.called: dict[str, Any] = {"inf": math.inf}
         self._answers = path
         self._known: dict[tuple[Any, ...], Node] = {}
 
@@ -199,7 +200,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         for place in range(1, len(self)):
             is_higher = self[place] > best
             places[is_higher.nonzero()] = place
-            np.copyto(best, self[place], where=is_higher)
+            best.cells = _each(self._choose, is_higher.cells, self.cells[place], best.cells)
         return places
 
     def _truths(self) -> Iterator[Node | bool]:
@@ -214,7 +215,8 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return Traced(self.trace, cells if isinstance(cells, np.ndarray) else np.array([cells], object).reshape(()))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.cells[key] = _cells(value)
+        cells = _cells(value)
+        self.cells[key] = cells if cells.ndim else cells.item()
 
     def __iter__(self) -> Any:
         return (self[k] for k in range(len(self.cells)))
@@ -305,7 +307,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return self.trace.apply(operation, *operands)
 
 
-def compile_trace(trace: Trace, name: str, outputs: Sequence[Traced]) -> Callable[..., Outputs | Path]:
+def compile_trace(trace: Trace, name: str, outputs: Sequence[Traced]) -> Compiled:
     """Write a trace down as a function.
 
     Parameters
@@ -340,7 +342,7 @@ def compile_trace(trace: Trace, name: str, outputs: Sequence[Traced]) -> Callabl
     lines.append(f" return {returned or '()'}")
     namespace: dict[str, Any] = dict(trace.called)
     exec(compile("\n".join(lines), f"<traced {name}>", "exec"), namespace)
-    function: Callable[..., Outputs | Path] = namespace[name]
+    function: Compiled = namespace[name]
     return function
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from domain.model.tracing import Trace, compile_trace
+from domain.model.tracing import Compiled, Path, Trace, compile_trace
 
 
 def arithmetic(state, x):  # type: ignore[no-untyped-def]
@@ -48,11 +48,43 @@ def test_only_what_outputs_need_is_calculated() -> None:
     assert "exp" not in step.__code__.co_names
 
 
-def test_branching_on_a_traced_value_is_refused() -> None:
-    x = Trace().input(1)
-    with pytest.raises(TypeError, match="cannot branch"):
-        bool(x > 0.0)
-    with pytest.raises(TypeError, match="cannot trace"):
-        np.add.reduce(x)
-    with pytest.raises(TypeError, match="cannot trace"):
-        np.arctan(x)
+def branching(x):  # type: ignore[no-untyped-def]
+    """Array code that asks what the values are like."""
+    made = x + 1.0
+    if (x > 0.0).any():
+        made *= 2.0
+        if x[0:1] == 3.0:
+            made -= x
+    for place in (x < -1.0).nonzero()[0]:
+        made[place] = -x[place]
+    return made
+
+
+def test_a_compiled_trace_keeps_to_its_path_and_tells_the_right_one() -> None:
+    functions: dict[Path, Compiled] = {}
+    for values in ((0.5, 3.0), (3.0, 0.5), (-2.0, 0.0), (-3.0, -4.0), (0.0, -0.5), (3.0, -2.0)):
+        path: Path = ()
+        while True:
+            if path not in functions:
+                trace = Trace(path)
+                functions[path] = compile_trace(trace, "step", [branching(trace.input(2))])
+            found = functions[path](values)
+            if not isinstance(found[0], bool):
+                break
+            path = found
+        assert found == (tuple(branching(np.array(values))),)
+
+
+def test_what_numpy_orders_itself_is_refused() -> None:
+    x = Trace().input(3, 1)
+    with pytest.raises(TypeError, match=r"cannot trace add\.reduce"):
+        np.add.reduce(x, axis=0)
+    with pytest.raises(TypeError, match="cannot trace median"):
+        np.median(x)
+
+
+def test_zeros_of_either_sign_are_different_constants() -> None:
+    trace = Trace()
+    x = trace.input(1)
+    step = compile_trace(trace, "step", [np.copysign(x, 0.0), np.copysign(x, -0.0)])
+    assert step((1.0,)) == ((1.0,), (-1.0,))
