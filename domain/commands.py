@@ -4,7 +4,7 @@ Clocks and bodies come in as plain values, so that deciding stays pure. See ``do
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from domain.events import SnapshotPersisted
 from domain.records import RecordBatch
@@ -97,6 +97,36 @@ class DeleteSnapshot(Command):
     """Remove a snapshot."""
 
     snapshot_id: str
+
+
+class Postings(NamedTuple):
+    """The events with payloads in a range of a stream that ends at ``to_version``."""
+
+    to_version: int
+    payload_count: int
+    record_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class DropExpired(Command):
+    """Remove what the job keeps no longer; the fields say what there is to decide on (``domain/retention.py``)."""
+
+    first_result_ms: int | None = None
+    """Start of the oldest bucket with a result; None if there is none."""
+    last_finalized_bucket_end_ms: int | None = None
+    stored_versions: frozenset[int] = frozenset()
+    """Versions whose model state is stored and can be read by this program."""
+    reverts: tuple[tuple[int, int], ...] = ()
+    """Version of each ``snapshot_reverted`` of this job, and the version it went back to."""
+    postings: Postings | None = None
+    """What ``payloads_expired_to`` is about, counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class EraseJob(Command):
+    """Make the records of a job unreadable for good."""
+
+    keep_results: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,38 @@ class SnapshotDeleted(Event):
     snapshot_id: str
 
 
+class PayloadsDropped(Event):
+    """The records of a range of the stream are no longer kept; their events, counts and digests are."""
+
+    type: ClassVar[str] = "payloads_dropped"
+    from_version: int = Field(ge=1)
+    to_version: int = Field(ge=1)
+    """Payloads of the events from ``from_version`` to here may be gone. A replay begins behind it."""
+    payload_count: int = Field(ge=0)
+    record_count: int = Field(ge=0)
+
+
+class ResultsDropped(Event):
+    """Results that were older than the job keeps them are gone, of every kind but categories."""
+
+    type: ClassVar[str] = "results_dropped"
+    before_ms: int
+    """Results of buckets that start before this time went; what is analysed later stays, however old."""
+    retention_days: int = Field(ge=0)
+
+
+class Erased(Event):
+    """The key of the job's records was destroyed: nobody can read them, nor the model states, any more.
+
+    The payloads lie where they lay and fit their digests; what nobody can read is every payload of this job, from its
+    ``created`` to here.
+    """
+
+    type: ClassVar[str] = "erased"
+    keeps_results: bool = False
+    """Whether buckets, records and influencers stayed; categories, which quote messages, never do."""
+
+
 class Reassigned(Event):
     """Another owner took the job over from one that never let go of it."""
 
@@ -178,6 +210,9 @@ EVENT_TYPES: dict[str, type[Event]] = {
         SnapshotReverted,
         SnapshotUpdated,
         SnapshotDeleted,
+        PayloadsDropped,
+        ResultsDropped,
+        Erased,
         Reassigned,
         Deleted,
     )

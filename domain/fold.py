@@ -1,8 +1,8 @@
 """Fold a job's events into its model: the same function live, at reopen, in replay and in what-if.
 
 ``fold(model, event, batch)`` changes the model in place and says what becomes of the stored results. Events that make
-a new model (``created``) or exchange it (``snapshot_reverted``, ``deleted``) are the caller's, which knows where to
-find the other model: see ``marigraph/replay.py``.
+a new model (``created``), exchange it (``snapshot_reverted``) or end it (``erased``, ``deleted``) are the caller's,
+which knows where to find the other model: see ``marigraph/replay.py``.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +21,8 @@ class Outcome:
     deletes_all: bool = False
     replaces_model: bool = False
     """The model is another one now; what is kept of its state as a whole (categories) is written anew."""
+    deletes_before_ms: int | None = None
+    """Results of buckets that start before this time go."""
     deletes_after_ms: int | None = None
     """Results of buckets that start later than this go, and with them all interim ones."""
     buckets: Sequence[BucketResult] = ()
@@ -67,8 +69,13 @@ def _updated(model: Model, event: Any, _batch: RecordBatch | None) -> Outcome:
     return NOTHING
 
 
+def _results_dropped(_model: Model, event: Any, _batch: RecordBatch | None) -> Outcome:
+    return Outcome(deletes_before_ms=event.before_ms)
+
+
 _FOLDERS: dict[str, Callable[[Model, Any, RecordBatch | None], Outcome]] = {
     "data_posted": _data_posted,
     "flushed": _flushed,
     "updated": _updated,
+    "results_dropped": _results_dropped,
 }

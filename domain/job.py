@@ -12,12 +12,15 @@ from typing import Any
 
 import msgspec
 
+from domain import erasure, retention
 from domain.commands import (
     CloseJob,
     Command,
     CreateJob,
     DeleteJob,
     DeleteSnapshot,
+    DropExpired,
+    EraseJob,
     FailJob,
     FlushJob,
     OpenJob,
@@ -93,6 +96,12 @@ class Job(msgspec.Struct, frozen=True):
     model_snapshot_id: str | None = None
     """The active snapshot: the newest one, or the one reverted to."""
     failure: str | None = None
+    payloads_dropped_to: int = 0
+    """Records posted up to this version are no longer kept."""
+    results_dropped_before_ms: int | None = None
+    erased_version: int = 0
+    """Version of ``erased``; 0 while the job's records can be read."""
+    erased_time_ms: int | None = None
 
     @property
     def exists(self) -> bool:
@@ -157,6 +166,7 @@ def _update(job: Job, command: UpdateJob) -> list[Event]:
     changed = update_job_config(
         config, command.body, is_open=job.state not in (CLOSED, FAILED), model_bytes=command.model_bytes
     )
+    erasure.check_erasable_kept(config.custom_settings, changed.custom_settings)
     return [] if changed == config else [Updated(config=store_config(changed), changes=command.body)]
 
 
@@ -165,6 +175,7 @@ def _open(job: Job, _command: OpenJob) -> list[Event]:
     if job.state != CLOSED:
         msg = f"Cannot open job [{job.job_id}] because it has already been opened"
         raise Conflict(msg)
+    erasure.check_not_erased(job)
     return [Opened()]
 
 
@@ -317,7 +328,7 @@ def _delete(job: Job, command: DeleteJob) -> list[Event]:
     if job.state != CLOSED and not command.force:
         msg = f"Cannot delete job [{job.job_id}] because the job is {job.state}"
         raise Conflict(msg)
-    return [Deleted(is_forced=command.force)]
+    return [*erasure.erasure_before_deletion(job), Deleted(is_forced=command.force)]
 
 
 _DECIDERS: dict[type, Callable[[Job, Any], list[Event]]] = {
@@ -331,6 +342,8 @@ _DECIDERS: dict[type, Callable[[Job, Any], list[Event]]] = {
     RevertSnapshot: _revert,
     UpdateSnapshot: _update_snapshot,
     DeleteSnapshot: _delete_snapshot,
+    DropExpired: retention.decide_retention,
+    EraseJob: erasure.decide_erasure,
     ReassignJob: _reassign,
     DeleteJob: _delete,
 }
@@ -424,10 +437,6 @@ def _snapshot_updated(job: Job, event: SnapshotUpdated, *_: int) -> dict[str, An
     return {"snapshots": tuple(change(snapshot) for snapshot in job.snapshots)}
 
 
-def _snapshot_deleted(job: Job, event: SnapshotDeleted, *_: int) -> dict[str, Any]:
-    return {"snapshots": tuple(s for s in job.snapshots if s.snapshot_id != event.snapshot_id)}
-
-
 def _unchanged(*_: Any) -> dict[str, Any]:
     return {}
 
@@ -443,9 +452,10 @@ _EVOLVERS: dict[str, Callable[..., dict[str, Any]]] = {
     "failed": _failed,
     "snapshot_reverted": _snapshot_reverted,
     "snapshot_updated": _snapshot_updated,
-    "snapshot_deleted": _snapshot_deleted,
     "reassigned": _unchanged,
     "deleted": _unchanged,
+    **retention.EVOLVERS,
+    **erasure.EVOLVERS,
 }
 
 

@@ -13,6 +13,8 @@ from eventstore.errors import (
     EventStoreError,
     FencedOut,
     InvalidEvent,
+    KeyDestroyed,
+    KeyLocked,
     NestedTransaction,
     OutcomeUnknown,
     PayloadCorrupt,
@@ -23,7 +25,8 @@ from eventstore.errors import (
     UnknownStream,
     WrongExpectedVersion,
 )
-from eventstore.events import ANY, NO_STREAM, AppendResult, Head, NewEvent, Payload, StoredEvent
+from eventstore.events import ANY, NO_STREAM, PAYLOADS_MAX, AppendResult, Head, NewEvent, Payload, StoredEvent
+from eventstore.keys import StreamKey
 from eventstore.leases import Lease
 from eventstore.projections import Projection
 from eventstore.snapshots import Snapshot, SnapshotInfo
@@ -35,6 +38,7 @@ OWNER = "marigraph"  # lets start-up notice that another distribution's ``events
 __all__ = [
     "ANY",
     "NO_STREAM",
+    "PAYLOADS_MAX",
     "AppendResult",
     "ChainReport",
     "CheckpointMoved",
@@ -48,6 +52,8 @@ __all__ = [
     "FencedOut",
     "Head",
     "InvalidEvent",
+    "KeyDestroyed",
+    "KeyLocked",
     "Lease",
     "NestedTransaction",
     "NewEvent",
@@ -62,6 +68,7 @@ __all__ = [
     "StoreBusy",
     "StoreFull",
     "StoredEvent",
+    "StreamKey",
     "UnknownStream",
     "WrongExpectedVersion",
 ]

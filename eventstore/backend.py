@@ -50,11 +50,20 @@ class Backend(Protocol):
     def read_payload(self, stream: str, digest: bytes) -> tuple[bytes, str, bytes] | None:
         """Read body, codec and content digest."""
 
+    def read_payloads(self, stream: str, digests: list[bytes]) -> list[tuple[bytes, bytes, str, bytes]]:
+        """Read digest, body, codec and content digest of those that are there, in any order."""
+
     def find_command(self, stream: str, command_id: str) -> StoredCommand | None:
         """Find what is stored under a command id."""
 
     def transaction(self) -> AbstractContextManager[Connection]:
         """Open a write transaction."""
+
+    def erasing(self) -> AbstractContextManager[Connection]:
+        """Open a write transaction whose deleted rows are overwritten or vacuumed away once it has committed.
+
+        What the database's own means cannot reach stays: copies made before, and blocks that the file system reuses.
+        """
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Open a connection to read from."""

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from eventstore.errors import CopyRefused
 from eventstore.store import EventStore
-from eventstore.tables import events, leases, metadata, payloads, seals, snapshots, streams
+from eventstore.tables import events, leases, metadata, payloads, seals, snapshots, stream_keys, streams
 from eventstore.verify import ChainReport
 
 PAGE_ROWS = 1_000
@@ -28,6 +28,7 @@ COPIED: tuple[tuple[Table, int], ...] = (
     (payloads, PAGE_BODIES),
     (events, PAGE_ROWS),
     (snapshots, PAGE_BODIES),
+    (stream_keys, PAGE_ROWS),
     (leases, PAGE_ROWS),
     (seals, PAGE_ROWS),
 )
@@ -45,7 +46,7 @@ class CopyReport:
 
 
 def copy_log(source: EventStore, target: EventStore, progress: Progress | None = None) -> CopyReport:
-    """Copy all streams, events, payloads, snapshots, lease epochs and seals.
+    """Copy all streams, events, payloads, snapshots, keys, lease epochs and seals.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def _pages(connection: Connection, table: Table, page: int) -> Iterator[list[Row
 
 
 def _adapt(table: Table, row: Row[Any]) -> dict[str, Any]:
-    values = dict(row._mapping)
+    values = {column.name: row._mapping[column.name] for column in table.columns if column.computed is None}
     if table is leases:
         values["expires_at"] = 0
     return values

@@ -13,6 +13,8 @@ The tree::
     ├── UnknownStream               the stream has no row
     ├── PayloadMissing              the payload was never stored, or retention dropped it
     ├── PayloadCorrupt              stored bytes that no longer fit their digest
+    ├── KeyDestroyed                what was encrypted under a key that is gone
+    ├── KeyLocked                   a key that is wrapped by a master key which was not given
     ├── CopyRefused                 a copy whose target is not empty, or that did not verify
     ├── CodecError                  an event that this program cannot read
     │   ├── UnknownEventType
@@ -120,6 +122,28 @@ class PayloadCorrupt(EventStoreError):
         self.stream = stream
         self.digest = digest
         self.actual = actual
+
+
+class KeyDestroyed(EventStoreError):
+    """Nobody can read what was encrypted: its key is gone, or the bytes are not those that it made."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"what was encrypted under key {key_id} cannot be read: the key was destroyed or is another one"
+        )
+        self.key_id = key_id
+
+
+class KeyLocked(EventStoreError):
+    """The key of a stream is there, but this process has not the master key that wraps it."""
+
+    def __init__(self, stream: str, wrapped_by: str) -> None:
+        super().__init__(
+            f"the records of {stream!r} are encrypted under a key that master key {wrapped_by} wraps; "
+            "give it in MARIGRAPH_MASTER_KEY"
+        )
+        self.stream = stream
+        self.wrapped_by = wrapped_by
 
 
 class CopyRefused(EventStoreError):

@@ -16,6 +16,7 @@ NO_STREAM = 0  # expected version of a stream that has no event yet
 ANY = -1  # expected version of an append that does not care
 
 PAGE = 1_000  # events per page when the caller names no limit
+PAYLOADS_MAX = 256  # payloads read at once; chosen: beyond it a query of its own for each no longer shows
 PAGE_MAX = 10_000  # chosen: about 5 MB of small events, and a read transaction of a few ms
 EVENTS_PER_APPEND_MAX = 10_000
 DATA_BYTES_MAX = 16 * 1024 * 1024  # of one event's JSON text; bulk belongs into a payload

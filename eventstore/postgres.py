@@ -30,6 +30,7 @@ from eventstore.backend import LOCK_SECONDS_MAX, CommitStats, OwnTransaction
 from eventstore.errors import ConnectionLost, OutcomeUnknown, StorageError, StoreBusy, StoreFull
 from eventstore.events import ANY, NO_STREAM, AppendResult, StoredEvent
 from eventstore.pgcopy import BytesArray, TextArray, encode_event_rows, register_arrays
+from eventstore.tables import stream_keys
 
 Driver: TypeAlias = "psycopg.Connection[tuple[Any, ...]]"
 
@@ -266,6 +267,9 @@ class PostgresBackend:
         rows = self._fetch(sql.READ_PAYLOAD, (stream, digest))
         return rows[0] if rows else None
 
+    def read_payloads(self, stream: str, digests: list[bytes]) -> list[tuple[bytes, bytes, str, bytes]]:
+        return self._fetch(sql.READ_PAYLOADS, (stream, digests))
+
     def find_command(self, stream: str, command_id: str) -> StoredCommand | None:
         heads = self._fetch(sql.SELECT_HEAD, (stream,))
         rows = self._fetch(sql.SELECT_COMMAND, (heads[0][0], command_id)) if heads else []
@@ -314,6 +318,13 @@ class PostgresBackend:
                         self.before_commit()
             except (psycopg.Error, DBAPIError) as error:
                 raise (wrap_error(error) or error) from error
+
+    @contextmanager
+    def erasing(self) -> Iterator[Connection]:
+        with self.transaction() as connection:
+            yield connection
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql(f"VACUUM {stream_keys.name}")  # dead rows of the keys leave their pages
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

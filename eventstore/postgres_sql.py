@@ -104,6 +104,10 @@ READ_ALL = (
     f"SELECT e.position, s.name, e.version, {STORED_COLUMNS} FROM events e"
     " JOIN streams s ON s.id = e.stream_id WHERE e.position > %b ORDER BY e.position LIMIT %b"
 )
+READ_PAYLOADS = (
+    "SELECT digest, body, codec, content_digest FROM payloads"
+    " WHERE stream_id = (SELECT id FROM streams WHERE name = %b) AND digest = ANY(%b::bytea[])"
+)
 READ_PAYLOAD = (
     "SELECT body, codec, content_digest FROM payloads"
     " WHERE stream_id = (SELECT id FROM streams WHERE name = %b) AND digest = %b"

@@ -7,6 +7,7 @@ file; they wait for one another at BEGIN IMMEDIATE, never in the middle of a tra
 # ruff: noqa: D102 - the methods are described in `eventstore.backend.Backend`
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,8 @@ from eventstore.backend import LOCK_SECONDS_MAX, STORED_COLUMNS, CommitStats, Ow
 from eventstore.errors import ConnectionLost, StorageError, StoreBusy, StoreFull
 from eventstore.events import StoredEvent
 from eventstore.urls import is_in_memory
+
+log = logging.getLogger(__name__)
 
 READERS_MAX = 32
 PAGE_SIZE = 8192  # bytes; set before the first table. Measured by benchmarks/store.py: payloads write 1.2x faster
@@ -61,6 +64,10 @@ _READ_ALL = (
 _READ_PAYLOAD = (
     "SELECT body, codec, content_digest FROM payloads"
     " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND digest = ?"
+)
+_READ_PAYLOADS = (
+    "SELECT digest, body, codec, content_digest FROM payloads"
+    " WHERE stream_id = (SELECT id FROM streams WHERE name = ?) AND digest IN ({})"
 )
 _GENESIS = bytes(32)
 
@@ -178,6 +185,9 @@ class SqliteBackend:
         rows = self._fetch(_READ_PAYLOAD, (stream, digest))
         return rows[0] if rows else None
 
+    def read_payloads(self, stream: str, digests: list[bytes]) -> list[tuple[bytes, bytes, str, bytes]]:
+        return self._fetch(_READ_PAYLOADS.format(", ".join("?" * len(digests))), (stream, *digests))
+
     def find_command(self, stream: str, command_id: str) -> StoredCommand | None:
         heads = self._fetch(_SELECT_HEAD, (stream,))
         rows = self._fetch(_SELECT_COMMAND, (heads[0][0], command_id)) if heads else []
@@ -205,6 +215,20 @@ class SqliteBackend:
             finally:
                 if self._driver.in_transaction:
                     self._driver.execute("ROLLBACK")
+
+    @contextmanager
+    def erasing(self) -> Iterator[Connection]:
+        with self._lock:
+            self._driver.execute("PRAGMA secure_delete=ON")  # deleted content is overwritten with zeros
+            try:
+                with self.transaction() as connection:
+                    yield connection
+            finally:
+                self._driver.execute("PRAGMA secure_delete=OFF")
+            # The pages as they were lie in the write-ahead log until it is written back and cut off.
+            is_busy, *_ = self._driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if is_busy:
+                log.warning("readers kept the write-ahead log: what was erased lies in it until they have gone")
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -8,7 +8,7 @@ and `eventstore.postgres`, snapshots, leases and checkpoints in modules of their
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 from sqlalchemy import Connection, Engine, delete, select
@@ -19,11 +19,12 @@ from eventstore import checkpoints, snapshots
 from eventstore.appending import AppendRequest, check_name
 from eventstore.backend import Backend, CommitStats
 from eventstore.errors import OutcomeUnknown, PayloadCorrupt, PayloadMissing
-from eventstore.events import PAGE, PAGE_MAX, AppendResult, Head, NewEvent, Payload, StoredEvent
+from eventstore.events import PAGE, PAGE_MAX, PAYLOADS_MAX, AppendResult, Head, NewEvent, Payload, StoredEvent
 from eventstore.group_commit import GroupCommit
+from eventstore.keys import Keys
 from eventstore.leases import Lease, Leases
 from eventstore.snapshots import Snapshot
-from eventstore.tables import payloads, streams
+from eventstore.tables import events, payloads, streams
 from eventstore.urls import is_sqlite, parse_url
 from eventstore.verify import ChainReport, verify_chain
 
@@ -39,16 +40,19 @@ class EventStore:
     Open it by `connect`; the tables must be there (`marigraph.schema` makes them).
     """
 
-    def __init__(self, url: URL, backend: Backend, clock: Callable[[], int]) -> None:
+    def __init__(self, url: URL, backend: Backend, clock: Callable[[], int], master_key: bytes | None = None) -> None:
         self.url = url
         self.clock = clock
         self.backend = backend
+        self.keys = Keys(backend, clock, master_key)
         self._leases = Leases(backend, clock)
         self.n_snapshots_discarded = 0  # corrupt ones that were skipped; a replay storm looks like an outage
         self._group = GroupCommit(backend.write)
 
     @classmethod
-    def connect(cls, url: str | URL, *, clock: Callable[[], int] = now_microseconds) -> EventStore:
+    def connect(
+        cls, url: str | URL, *, clock: Callable[[], int] = now_microseconds, master_key: bytes | None = None
+    ) -> EventStore:
         """Open a store.
 
         Parameters
@@ -57,16 +61,18 @@ class EventStore:
             A path, ``sqlite:///FILE``, ``sqlite://`` (in memory) or ``postgresql://...``.
         clock : callable
             Gives microseconds since 1970; `recorded_at` comes from it.
+        master_key : bytes, optional
+            Wraps the keys of streams (`eventstore.keys`).
         """
         parsed = parse_url(url)
         # Imported here: a process uses one database, and each driver costs start-up time.
         if is_sqlite(parsed):
             from eventstore.sqlite import SqliteBackend
 
-            return cls(parsed, SqliteBackend(parsed, clock), clock)
+            return cls(parsed, SqliteBackend(parsed, clock), clock, master_key)
         from eventstore.postgres import PostgresBackend
 
-        return cls(parsed, PostgresBackend(parsed, clock), clock)
+        return cls(parsed, PostgresBackend(parsed, clock), clock, master_key)
 
     def close(self) -> None:
         """Close all connections."""
@@ -174,6 +180,19 @@ class EventStore:
                 return
             after_version = events[-1].version
 
+    def find_events(self, stream: str, types: Sequence[str], after_version: int = 0) -> list[StoredEvent]:
+        """Return the events of a stream that are of one of some types; meant for rare ones."""
+        columns = events.c
+        query = (
+            select(columns.version)
+            .join(streams, streams.c.id == columns.stream_id)
+            .where(streams.c.name == stream, columns.version > after_version, columns.type.in_(types))
+            .order_by(columns.version)
+        )
+        with self.reading() as connection:
+            versions = list(connection.scalars(query))
+        return [event for version in versions for event in self.read_stream(stream, version - 1, 1)]
+
     def read_all(self, after_position: int = 0, limit: int = PAGE) -> list[StoredEvent]:
         """Return up to `limit` (at most `PAGE_MAX`) events of the whole log after a position.
 
@@ -216,6 +235,21 @@ class EventStore:
             raise PayloadCorrupt(stream, digest, payload.digest)
         return payload
 
+    def read_payloads(self, stream: str, digests: Collection[bytes]) -> dict[bytes, Payload]:
+        """Return those of some payloads that are there, by digest; at most `PAYLOADS_MAX` at a time.
+
+        Raises
+        ------
+        PayloadCorrupt
+        """
+        assert len(digests) <= PAYLOADS_MAX, f"{len(digests)} payloads at once"
+        found = {}
+        for digest, body, codec, content in self.backend.read_payloads(stream, list(digests)) if digests else ():
+            payload = found[digest] = Payload(body, codec, content)
+            if payload.digest != digest:
+                raise PayloadCorrupt(stream, digest, payload.digest)
+        return found
+
     def delete_payloads(self, stream: str, digests: Sequence[bytes] | None = None) -> int:
         """Drop payloads of a stream, all or those named; events and their digests stay. Returns how many."""
         stream_id = select(streams.c.id).where(streams.c.name == stream).scalar_subquery()
@@ -224,6 +258,31 @@ class EventStore:
             if digests is None:
                 return connection.execute(statement).rowcount
             return sum(connection.execute(statement.where(payloads.c.digest == digest)).rowcount for digest in digests)
+
+    def drop_payloads(self, stream: str, from_version: int, to_version: int) -> int:
+        """Drop the payloads of a range of versions, a page at a time; returns how many.
+
+        One that a later event refers to as well, having equal bytes, stays.
+        """
+        later = self._payload_digests(stream, to_version, None)
+        n_dropped = 0
+        for after in range(from_version - 1, to_version, PAGE):
+            digests = self._payload_digests(stream, after, min(after + PAGE, to_version)) - later
+            if digests:
+                n_dropped += self.delete_payloads(stream, sorted(digests))
+        return n_dropped
+
+    def _payload_digests(self, stream: str, after_version: int, to_version: int | None) -> set[bytes]:
+        columns = events.c
+        query = (
+            select(columns.payload_digest)
+            .join(streams, streams.c.id == columns.stream_id)
+            .where(streams.c.name == stream, columns.version > after_version, columns.payload_digest.is_not(None))
+        )
+        if to_version is not None:
+            query = query.where(columns.version <= to_version)
+        with self.reading() as connection:
+            return set(connection.scalars(query))
 
     # Transactions of projections
 
@@ -235,6 +294,10 @@ class EventStore:
         raises `NestedTransaction`.
         """
         return self.backend.transaction()
+
+    def erasing(self) -> AbstractContextManager[Connection]:
+        """Return a transaction whose deletions leave as little as can be: see `Backend.erasing`."""
+        return self.backend.erasing()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Column,
+    Computed,
     Index,
     Integer,
     LargeBinary,
@@ -20,6 +21,8 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+
+from eventstore.dialects import after_dash
 
 # Every constraint has a name from the first revision on, else SQLite could never drop one.
 NAMING_CONVENTION = {
@@ -44,8 +47,10 @@ streams = Table(
     Column("head_hash", LargeBinary, nullable=False),  # of the newest event
     Column("recorded_at", BigInteger, nullable=False),  # of the newest event, microseconds
     Column("fence", BigInteger, nullable=False, server_default=text("0")),  # epoch of the newest owner
+    Column("entity_id", Text, Computed(after_dash("name"), persisted=True)),  # the name without its category
     PrimaryKeyConstraint("id"),
     UniqueConstraint("name"),
+    Index(None, "entity_id"),
     sqlite_autoincrement=True,
 )
 
@@ -106,6 +111,19 @@ snapshots = Table(
     Column("body", LargeBinary, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     PrimaryKeyConstraint("stream_id", "version", "state_schema"),
+)
+
+stream_keys = Table(  # what payloads and snapshots of a stream are encrypted with (eventstore/keys.py)
+    "stream_keys",
+    metadata,
+    Column("key_id", Text, nullable=False),
+    Column("stream", Text, nullable=False),
+    Column("since_version", BigInteger, nullable=False),  # where the life of the stream began that has this key
+    Column("wrapped_by", Text),  # name of the master key; null: the material is the key itself
+    Column("material", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("key_id"),
+    UniqueConstraint("stream", "since_version"),
 )
 
 checkpoints = Table(

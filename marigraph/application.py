@@ -101,6 +101,18 @@ class Application:
         """The node of a cluster that runs open jobs, as the API shows it; None where no server is at work."""
         return None
 
+    @property
+    def memory_mib_max(self) -> int | None:
+        """The largest `model_memory_limit` of a job that can be opened here; None: any."""
+        return None
+
+    def wait_for_memory(self, job_id: str) -> None:
+        """Show a job as opening that was opened lazily and has no room here."""
+
+    def stop_waiting(self, job_id: str) -> bool:
+        """Show such a job as closed again; tell whether it was one."""
+        return False
+
     def as_seen(self, job: Job) -> Job:
         """Return a job with the passing state that it is in, if it is opening or closing."""
         return job

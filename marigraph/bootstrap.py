@@ -27,13 +27,16 @@ def bootstrap(settings: Settings, now_ms: Callable[[], int] = system_clock_ms) -
     SchemaError
         The database has an older or newer schema than this program and is not ours to change.
     """
-    ensure_ready(settings.database)
-    return Application(EventStore.connect(settings.database), build_codec(), settings, now_ms)
+    return Application(_connect(settings), build_codec(), settings, now_ms)
 
 
 def bootstrap_server(settings: Settings, now_ms: Callable[[], int] = system_clock_ms) -> "Server":
     """Build the application of a serving process, like :func:`bootstrap`; it is not started yet."""
     from marigraph.serving import Server  # no command but `serve` needs it
 
+    return Server(_connect(settings), build_codec(), settings, now_ms)
+
+
+def _connect(settings: Settings) -> EventStore:
     ensure_ready(settings.database)
-    return Server(EventStore.connect(settings.database), build_codec(), settings, now_ms)
+    return EventStore.connect(settings.database, master_key=settings.master_key)

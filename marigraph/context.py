@@ -10,3 +10,5 @@ class Context:
     actor: str | None = None
     request_id: str | None = None
     """One id for everything that a request causes; the client's own, if it sent one."""
+    cause: str | None = None
+    """What the command follows from, where that is no person's wish: ``retention``."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from domain.errors import Conflict, TooManyRequests
 from domain.events import Event
 from domain.job import Job
-from eventstore import AppendResult
+from eventstore import AppendResult, StreamKey
 from marigraph.context import Context
 from marigraph.runner import Runner
 from marigraph.settings import Backlog
@@ -98,6 +98,10 @@ class Desk:
             with self._moved:
                 self._waiting.append((result.last_version, sum(each.batch.record_count for each in records)))
         return result
+
+    def key(self) -> StreamKey | None:
+        """Return the key that the job's records are encrypted under; see ``JobWriter``."""
+        return self._visitor.key()
 
     def catch_up(self) -> None:
         """Bring ``job`` up to the head of its stream, and have the analysis follow."""

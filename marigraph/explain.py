@@ -15,10 +15,9 @@ from domain.errors import Conflict, InvalidArgument, NotFound
 from domain.explanation import Closing, Explanation, Stage, Witness, explain, later_stages
 from domain.job import Job
 from domain.model import Basis, RecordResult
-from eventstore import PayloadMissing
 from marigraph.application import Application
 from marigraph.queries import PAGE_END_MAX, require_job
-from marigraph.replay import ModelFold, ModelSource
+from marigraph.replay import ModelFold, ModelSource, RecordsGone
 from marigraph.tables import records, score_bases
 
 RECORDS_PER_PAGE = 1_000
@@ -221,11 +220,8 @@ class _Replay:
         snapshot_version = begun if folded.model is not None else None
         try:
             closing, result = self._fold(folded, closed, on_event)
-        except PayloadMissing as error:
-            msg = (
-                f"the record of job [{self._job.job_id}] at {self._start_ms} cannot be explained: what was posted at "
-                f"version {folded.version + 1} of its stream is no longer kept, nor is a model state after it"
-            )
+        except RecordsGone as error:
+            msg = f"the record at {self._start_ms} cannot be explained: {error.reason}"
             raise Conflict(msg) from error
         explanation = explain(closing, result)
         return Explained(self._job.job_id, self._record, explanation, snapshot_version, begun + 1, folded.version)
@@ -234,10 +230,10 @@ class _Replay:
         """Fold up to the event that closed the bucket."""
         witness = Witness(frozenset({self._start_ms // 1000}))
         found = None
-        for item in self._source.events(folded.version, self._job.version):
+        for item, posted in self._source.steps(folded.version, self._job.version):
             if folded.model is not None:
                 folded.model.witness = witness
-            outcome = folded.step(item)
+            outcome = folded.step(item, posted)
             on_event()
             found = next((each for each in outcome.buckets if each.timestamp_ms == self._start_ms), found)
             if found is not None and item.version >= closed:

@@ -25,20 +25,24 @@ from domain.commands import (
 )
 from domain.config import JobConfig, create_job_config, format_duration
 from domain.data_counts import DataCounts
-from domain.datafeeds.datafeed import STOPPED
-from domain.errors import AlreadyExists, Conflict, InvalidArgument, TimedOut
+from domain.datafeeds.commands import StopDatafeed
+from domain.datafeeds.datafeed import STOPPED, Datafeed
+from domain.erasure import is_erasable
+from domain.errors import AlreadyExists, Conflict, InvalidArgument, TimedOut, TooManyRequests
 from domain.events import SnapshotPersisted, Updated, read_config
 from domain.job import CLOSED, CLOSING, FAILED, OPENED, OPENING, Job, Snapshot, decide, must_wait
 from domain.model import check_supported
 from domain.notify import read_notify
 from domain.records import CsvFormat, RecordBatch, RecordSchema, read_records
+from domain.retention import read_retention
 from marigraph.application import Application
 from marigraph.codec import recorded, stream_of
 from marigraph.context import Context
+from marigraph.erasing import remove_job
 from marigraph.queries import job_resource, match_jobs, snapshot_resource
 from marigraph.replay import STATE_SCHEMA
-from marigraph.results import clear_results
 from marigraph.runner import Runner
+from marigraph.schema import ERASURE_REVISION, check_finished
 from marigraph.writing import JobWriter, carry_out, encode_records
 
 TIMEOUT_SECONDS = 30 * 60.0
@@ -58,7 +62,7 @@ def create_job(app: Application, job_id: str | None, body: Any, context: Context
         The complete job resource, defaults filled in.
     """
     config = create_job_config(body, job_id=job_id, now_ms=app.now_ms())
-    read_notify(config.custom_settings)
+    _check_custom_settings(config.custom_settings)
     _check_names(app, config.job_id, config.groups)
     writer = app.visitor(config.job_id)
     carry_out(writer, lambda _job: CreateJob(body, config.create_time), context)
@@ -73,24 +77,31 @@ def update_job(app: Application, job_id: str, body: Any, context: Context) -> di
     for event in decide(writer.job, command):
         assert isinstance(event, Updated)
         changed = read_config(event.config)
-        read_notify(changed.custom_settings)
+        _check_custom_settings(changed.custom_settings)
         _check_names(app, job_id, changed.groups)
     carry_out(writer, lambda _job: command, context)
     app.project()
     return job_resource(writer.job)
 
 
+def _check_custom_settings(custom_settings: Mapping[str, Any] | None) -> None:
+    """Refuse settings of ours that cannot be meant so; all others are free."""
+    read_notify(custom_settings)
+    read_retention(custom_settings)
+    is_erasable(custom_settings)
+
+
 def delete_job(app: Application, job_id: str, context: Context, *, force: bool = False) -> dict[str, Any]:
     """Delete a job with its results, snapshots and records; its history stays."""
     writer = app.visitor(job_id)
-    writer.job.settings()
+    job = writer.job
+    if is_erasable(job.settings().custom_settings):
+        check_finished(app.store, ERASURE_REVISION)
     _check_unreferred(app, job_id)
     carry_out(writer, lambda _job: DeleteJob(force), context)
+    app.stop_waiting(job_id)
     app.release(job_id, is_gone=True)
-    stream = stream_of(job_id)
-    clear_results(app.store, job_id, writer.job.version)
-    app.store.delete_snapshots(stream)
-    app.store.delete_payloads(stream)
+    remove_job(app.store, job, writer.job.version)
     app.project()
     return {"acknowledged": True}
 
@@ -128,7 +139,13 @@ def open_job(
     app: Application, job_id: str, context: Context, timeout_seconds: float = TIMEOUT_SECONDS
 ) -> dict[str, Any]:
     """Open a job: from here on it takes data, and this process runs it until it is closed or let go of."""
-    check_supported(app.visitor(job_id).job.settings())
+    job = app.visitor(job_id).job
+    config = job.settings()
+    check_supported(config)
+    decide(job, OpenJob())
+    memory_max = app.memory_mib_max
+    if memory_max is not None and config.analysis_limits.model_memory_limit_mib > memory_max:
+        return _open_lazily(app, config, memory_max)
 
     def task(runner: Runner) -> None:
         carry_out(runner, lambda _job: OpenJob(), context)
@@ -142,6 +159,18 @@ def open_job(
     return {"opened": True, "node": app.node["id"] if app.node is not None else ""}
 
 
+def _open_lazily(app: Application, config: JobConfig, memory_max: int) -> dict[str, Any]:
+    """Let a job wait that may take more memory than there is, if it is one that waits."""
+    if not config.allow_lazy_open:
+        msg = (
+            "Could not open job because no ML nodes with sufficient capacity were found: "
+            f"model_memory_limit [{config.analysis_limits.model_memory_limit_mib}mb], this machine has [{memory_max}mb]"
+        )
+        raise TooManyRequests(msg)
+    app.wait_for_memory(config.job_id)
+    return {"opened": True, "node": ""}
+
+
 def close_jobs(
     app: Application,
     expression: str,
@@ -153,12 +182,14 @@ def close_jobs(
 ) -> dict[str, Any]:
     """Close jobs: final results, a snapshot, and the log's word that the job takes no more data.
 
-    All jobs are checked before the first is closed. A forced close appends the event and returns: nothing is lost,
-    for the next open replays what was not analysed.
+    All jobs are checked before the first is closed. A forced close stops the job's datafeed by force too; it appends
+    the events and returns: nothing is lost, for the next open replays what was not analysed.
     """
     matched = match_jobs(app, expression, allow_no_match=allow_no_match)
-    for job in matched:
-        _check_datafeed_stopped(app, job)
+    running = _running_datafeeds(app, matched)
+    if running and not force:
+        msg = f"cannot close job datafeed [{running[0].datafeed_id}] hasn't been stopped"
+        raise Conflict(msg)
     failed = [job.job_id for job in matched if job.state == FAILED]
     if failed and not force:
         msg = (
@@ -168,21 +199,23 @@ def close_jobs(
         )
         raise Conflict(msg)
     deadline = time.monotonic() + timeout_seconds
+    for datafeed in running:
+        writer = app.datafeeds.writer(datafeed.datafeed_id)
+        writer.carry_out(StopDatafeed(force=True, reason="its job was closed by force"), context)
     for job in matched:
         _close(app, job.job_id, context, force=force, deadline=deadline)
     app.project()
     return {"closed": True}
 
 
-def _check_datafeed_stopped(app: Application, job: Job) -> None:
-    """Refuse to close a job while its datafeed would post to it."""
-    if job.state == CLOSED:
-        return
+def _running_datafeeds(app: Application, jobs: Sequence[Job]) -> list[Datafeed]:
+    """Return the datafeeds that post to jobs which are to be closed."""
+    job_ids = {job.job_id for job in jobs if job.state != CLOSED}
+    if not job_ids:
+        return []
     app.project()
-    datafeed = app.datafeeds.of_job(job.job_id)
-    if datafeed is not None and datafeed.exists and datafeed.state != STOPPED:
-        msg = f"cannot close job datafeed [{datafeed.datafeed_id}] hasn't been stopped"
-        raise Conflict(msg)
+    current = [app.datafeeds.advance(each) for each in app.datafeeds.all() if each.settings().job_id in job_ids]
+    return [each for each in current if each.exists and each.state != STOPPED]
 
 
 def _close(app: Application, job_id: str, context: Context, *, force: bool, deadline: float) -> None:
@@ -191,6 +224,8 @@ def _close(app: Application, job_id: str, context: Context, *, force: bool, dead
         carry_out(runner, lambda job: CloseJob(snapshot=_persist(runner, job, app.now_ms())), context)
         app.release(job_id)
 
+    if app.stop_waiting(job_id):
+        return
     visitor = app.visitor(job_id)
     if must_wait(visitor.job, CloseJob(force)):
         app.settle(job_id, max(deadline - time.monotonic(), 0.0))
@@ -226,7 +261,7 @@ def _persist(runner: Runner, job: Job, now_ms: int) -> SnapshotPersisted | None:
         snapshot_id=str(seconds),
         version=job.version,
         state_schema=STATE_SCHEMA,
-        state_digest=model.digest().hex(),
+        state_digest=runner.state_digest,
         timestamp_ms=now_ms,
         description=f"State persisted due to job close at {when}",
         model_size_stats={"job_id": job.job_id, **model.size_stats()},
@@ -344,9 +379,17 @@ def post_batches(
 ) -> DataCounts:
     """Append batches of records, all or none; return what they add to the data counts."""
     writer.admit(sum(batch.record_count for batch in batches))
-    records = encode_records(batches)
+    created_version = writer.job.created_version
+    records = encode_records(batches, writer.key())
     command = PostData(tuple(batches), tuple(each.digest for each in records), *reset)
-    events = carry_out(writer, lambda _job: command, context, records=records, command_id=command_id)
+
+    def command_for(job: Job) -> PostData:
+        if job.created_version != created_version:  # another job under the same id has another key
+            msg = f"job [{job.job_id}] was deleted and made again meanwhile; send the records again"
+            raise Conflict(msg)
+        return command
+
+    events = carry_out(writer, command_for, context, records=records, command_id=command_id)
     return _upload_counts(events, writer.job.data_counts.last_data_ms or 0)
 
 

@@ -20,7 +20,7 @@ from marigraph.tables import jobs
 log = logging.getLogger(__name__)
 
 PROJECTION = "jobs"
-FOLD_VERSION = 1
+FOLD_VERSION = 2
 """Raised whenever ``evolve`` or the form of ``Job`` changes; rows of another version are folded anew."""
 
 

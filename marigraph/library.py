@@ -14,7 +14,17 @@ from marigraph.bootstrap import bootstrap
 from marigraph.context import Context
 from marigraph.handlers import data_writer
 from marigraph.ingest import ingest
-from marigraph.operations import Advance, Operations, Posted, Resource, as_text, endpoint_named, path_of, place
+from marigraph.operations import (
+    Advance,
+    OnEvent,
+    Operations,
+    Posted,
+    Resource,
+    as_text,
+    endpoint_named,
+    path_of,
+    place,
+)
 from marigraph.settings import Settings
 
 
@@ -71,6 +81,7 @@ class Marigraph(Operations):
         body: Any = None,
         data: bytes = b"",
         every: bool = False,
+        on_event: OnEvent = lambda: None,
     ) -> Any:
         """Carry out an operation of the table; see ``Operations.perform``."""
         endpoint = endpoint_named(name)
@@ -78,7 +89,7 @@ class Marigraph(Operations):
         query, fields = place(endpoint, parameters or {})
         found = read_parameters(endpoint.parameters, path=shown, query=query, body=fields, section=endpoint.section)
         values = {each: as_text(value) for each, value in (path or {}).items() if value is not None}
-        call = Call(self._app, self._request(), values, found, body, data, every=every)
+        call = Call(self._app, self._request(), values, found, body, data, every=every, on_event=on_event)
         return endpoint.answer(call)
 
     def every(self, name: str, path: Mapping[str, Any], parameters: Mapping[str, Any]) -> Resource:
@@ -92,6 +103,11 @@ class Marigraph(Operations):
         done = ingest(self._app, data_writer(self._app, job_id, context), paths, context, advance)
         self._app.project()
         return Posted(done.counts.resource(job_id), done.n_skipped)
+
+    def explain_record(self, job_id: str, on_event: OnEvent = lambda: None, **choice: Any) -> Resource:
+        """Explain a record; see ``Operations.explain_record``."""
+        answer: Resource = self.perform("explain_record", {"job_id": job_id}, choice, on_event=on_event)
+        return answer
 
     def close(self) -> None:
         """Let go of all jobs, none of which is closed by that, and of the database."""

@@ -20,6 +20,7 @@ from marigraph.uploads import Records, add_counts, bodies_of
 Resource = dict[str, Any]
 Advance = Callable[[int, int], None]
 """Called after each block of a file with its bytes in the file and its records."""
+OnEvent = Callable[[], None]
 
 
 class Posted(NamedTuple):
@@ -181,6 +182,13 @@ class Operations(ABC):
     def get_history(self, job_id: str, **parameters: Any) -> Resource:
         """List the events of a job."""
         return self._get("get_history", {"job_id": job_id}, parameters)
+
+    def explain_record(self, job_id: str, on_event: OnEvent = lambda: None, **choice: Any) -> Resource:
+        """Explain a record; ``rank``, ``timestamp``, ``detector_index``, ``function``, ``partition``, ``by``, ``over``.
+
+        ``on_event`` is called after each event that was replayed, where that happens in this process.
+        """
+        return self._get("explain_record", {"job_id": job_id}, choice)
 
     # --------------------------------------------------------------------------------------------------- snapshots
 

@@ -319,8 +319,8 @@ def get_overall_buckets(
 ) -> dict[str, Any]:
     """List buckets over several jobs: at each time the mean of the ``top_n`` highest bucket scores.
 
-    The buckets are as long as the longest bucket span of the jobs; a longer ``bucket_span_seconds``, a multiple of
-    that, joins them, each with the highest score of those it joins.
+    The buckets are as long as the longest bucket span of the jobs; a longer ``bucket_span_seconds`` joins those that
+    begin within it, with the highest score of what it joins.
     """
     matched = match_jobs(app, expression, allow_no_match=allow_no_match)
     if top_n < 1:
@@ -330,8 +330,8 @@ def get_overall_buckets(
         return {"count": 0, "overall_buckets": []}
     span_max = max(job.settings().bucket_span_seconds for job in matched)
     span = span_max if bucket_span_seconds is None else bucket_span_seconds
-    if span < span_max or span % span_max:
-        msg = f"[bucket_span] parameter has to be a multiple of the maximum bucket_span [{span_max}s] of the jobs"
+    if span < span_max:
+        msg = f"[bucket_span] parameter has to be at least the maximum bucket_span [{span_max}s] of the jobs"
         raise InvalidArgument(msg)
     scores = _scores_by_time(app, [job.job_id for job in matched], selection, span_max * 1000)
     joined: dict[int, dict[str, Any]] = {}

@@ -5,7 +5,7 @@ the rows of its scope and window, and gives their scores anew. What a row comes 
 whether it was stored already: pending rows are changed where they lie, stored ones just before those are inserted.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -101,11 +101,11 @@ class PendingBases:
         changed, self._changed = self._changed, set()
         return changed
 
-    def until(self, after_ms: int | None) -> "PendingBases":
-        """Return what is left when buckets that start later are dropped; None: all."""
+    def of(self, is_kept: Callable[[int], bool]) -> "PendingBases":
+        """Return what is left when the buckets whose start is not kept are dropped."""
         left = PendingBases()
         for timestamp, rows in self._by_bucket.items():
-            if after_ms is not None and timestamp <= after_ms:
+            if is_kept(timestamp):
                 left.add(rows)
         left._changed = self._changed & left._by_bucket.keys()
         return left

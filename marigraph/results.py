@@ -5,6 +5,7 @@ compares them with what is stored. The JSON body of a row is the resource of the
 which differs between runs, is kept in its column and put into the resource when it is read.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -146,6 +147,7 @@ class PendingResults:
     job_id: str
     deletes_all: bool = False
     deletes_categories: bool = False
+    deletes_before_ms: int | None = None
     deletes_after_ms: int | None = None
     deletes_interim: bool = False
     final: list[BucketRows] = field(default_factory=list)
@@ -158,13 +160,18 @@ class PendingResults:
     def add(self, outcome: Outcome, elapsed_ms: float = 0.0) -> None:
         """Apply the outcome of the next event."""
         if outcome.deletes_all:
-            self._drop(None)
+            self._keep(lambda _start_ms: False)
             self.deletes_all, self.renormalizations = True, []
         self.deletes_categories = self.deletes_categories or outcome.deletes_all or outcome.replaces_model
+        if outcome.deletes_before_ms is not None:
+            before_ms = outcome.deletes_before_ms
+            self.deletes_before_ms = max(before_ms, self.deletes_before_ms or before_ms)
+            self._keep(lambda start_ms: start_ms >= before_ms)
         if outcome.deletes_after_ms is not None:
-            after = self.deletes_after_ms
-            self._drop(outcome.deletes_after_ms)
-            self.deletes_after_ms = min(outcome.deletes_after_ms, outcome.deletes_after_ms if after is None else after)
+            after_ms = outcome.deletes_after_ms
+            self.deletes_after_ms = after_ms if self.deletes_after_ms is None else min(after_ms, self.deletes_after_ms)
+            self._keep(lambda start_ms: start_ms <= after_ms)
+            self.deletes_interim, self.interim = True, []
         if outcome.buckets:
             self.deletes_interim, self.interim = True, []
             each_ms = round(elapsed_ms / len(outcome.buckets))
@@ -181,12 +188,12 @@ class PendingResults:
             self.deletes_interim = True
             self.interim = [BucketRows.of(self.job_id, result) for result in outcome.interim]
 
-    def _drop(self, after_ms: int | None) -> None:
-        """Forget pending rows of buckets that start later, or all."""
-        self.final = [rows for rows in self.final if after_ms is not None and rows.bucket["timestamp"] <= after_ms]
-        self.deletes_interim, self.interim = True, []
+    def _keep(self, is_kept: Callable[[int], bool]) -> None:
+        """Forget pending rows of the buckets whose start is not kept."""
+        self.final = [rows for rows in self.final if is_kept(rows.bucket["timestamp"])]
+        self.interim = [rows for rows in self.interim if is_kept(rows.bucket["timestamp"])]
         self.n_rows = sum(len(rows) for rows in self.final)
-        self.bases = self.bases.until(after_ms)
+        self.bases = self.bases.of(is_kept)
 
     def settle(self) -> None:
         """Bring the scores of the pending rows up to what they rest on."""
@@ -262,6 +269,8 @@ def write_pending(connection: Connection, pending: PendingResults) -> None:
         if pending.deletes_all:
             connection.execute(of_job)
             continue
+        if pending.deletes_before_ms is not None:
+            connection.execute(of_job.where(table.c.timestamp < pending.deletes_before_ms))
         if pending.deletes_after_ms is not None:
             connection.execute(of_job.where(table.c.timestamp > pending.deletes_after_ms))
         if pending.deletes_interim and "is_interim" in table.c:
@@ -300,15 +309,16 @@ def _insert(connection: Connection, table: Table, rows: list[Row]) -> None:
         connection.execute(insert(table), rows)
 
 
-def clear_results(store: EventStore, job_id: str, version: int) -> None:
-    """Delete all results of a job that was deleted at a version of its stream."""
+def clear_results(
+    store: EventStore, connection: Connection, job_id: str, version: int, *, keeps_results: bool = False
+) -> None:
+    """Delete the results of a job that ended at a version of its stream; categories also where the others stay."""
     subscriber = subscriber_of(job_id)
-    pending = PendingResults(job_id, deletes_all=True, deletes_categories=True)
-    with store.transaction() as connection:
-        write_pending(connection, pending)
+    write_pending(connection, PendingResults(job_id, deletes_all=not keeps_results, deletes_categories=True))
+    if not keeps_results:
         connection.execute(delete(job_stats).where(job_stats.c.job_id == job_id))
-        store.reset_checkpoint(connection, subscriber)
-        store.write_checkpoint(connection, subscriber, 0, version)
+    store.reset_checkpoint(connection, subscriber)
+    store.write_checkpoint(connection, subscriber, 0, version)
 
 
 def results_version(store: EventStore, job_id: str) -> tuple[int, int | None]:

@@ -17,12 +17,12 @@ from domain.fold import Outcome
 from domain.job import Job, decide, evolve
 from domain.model import Model
 from domain.records import RecordBatch
-from eventstore import ANY, AppendResult, Codec, EventStore, EventStoreError, Lease, NewEvent
+from eventstore import ANY, AppendResult, Codec, EventStore, EventStoreError, Lease, NewEvent, StreamKey
 from marigraph.codec import Recorded, stream_of
 from marigraph.context import Context
-from marigraph.replay import ModelFold, ModelSource
+from marigraph.replay import ModelFold, ModelSource, Records
 from marigraph.results import ResultWriter, Timing
-from marigraph.writing import Encoded, encode_events
+from marigraph.writing import Encoded, encode_events, key_of
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,11 @@ class Runner:
             msg = f"No known job with id '{self.job.job_id}'"
             raise NotFound(msg)
         return model
+
+    @property
+    def state_digest(self) -> str:
+        """Hex digest of the model's state, as events hold it."""
+        return self._source.state_digest(self._load()).hex()
 
     @property
     def timing(self) -> Timing:
@@ -118,6 +123,7 @@ class Runner:
             command_id,
             actor=context.actor,
             request_id=context.request_id,
+            cause=context.cause,
             epoch=self.lease.epoch,
         )
         self._at_hand.clear()
@@ -129,6 +135,10 @@ class Runner:
         batches = [each.batch for each in records if each.stored is not None]
         digests = [event.payload.digest for event in events if event.payload is not None]
         self._at_hand.update(zip(digests, batches, strict=True))
+
+    def key(self) -> StreamKey | None:
+        """Return the key that the job's records are encrypted under; see ``JobWriter``."""
+        return key_of(self._store, self.job)
 
     def admit(self, n_records: int) -> None:
         """Take any number of records: they are folded before the next can come."""
@@ -147,10 +157,10 @@ class Runner:
             The fold itself failed; that is recorded as an event.
         """
         folded = self._load()
-        for item in self._source.events(self.job.version):
+        for item, records in self._source.steps(self.job.version, at_hand=self._at_hand):
             if self.is_stopped:
                 break
-            self._fold(folded, item)
+            self._fold(folded, item, records)
             self.job = evolve(self.job, item.event, item.version, item.recorded_ms)
             if self._cost > REPLAY_BUDGET:
                 self.save_state()
@@ -178,16 +188,17 @@ class Runner:
         if self._folded is None:
             job = self.job
             folded = self._source.nearest(min(job.version, self._writer.written), job.created_version)
-            for item in self._source.events(folded.version, job.version):
-                self._fold(folded, item)
+            for item, records in self._source.steps(folded.version, job.version, self._at_hand):
+                self._fold(folded, item, records)
             self._folded = folded
             self._writer.commit(folded.model)
         return self._folded
 
-    def _fold(self, folded: ModelFold, item: Recorded) -> None:
-        batch = self._at_hand.pop(item.payload_digest, None) if item.payload_digest else None
+    def _fold(self, folded: ModelFold, item: Recorded, records: Records) -> None:
         started = time.perf_counter()
-        outcome = self._step(folded, item, batch)
+        outcome = self._step(folded, item, records)
+        if item.payload_digest is not None:
+            self._at_hand.pop(item.payload_digest, None)
         self._writer.add(item.version, outcome, (time.perf_counter() - started) * 1000)
         if self._writer.n_pending >= ROWS_PER_COMMIT:
             self._writer.commit(folded.model)
@@ -195,9 +206,9 @@ class Runner:
         if folded.model is not None:
             self._cost += len(outcome.buckets) * folded.model.n_series // SERIES_BUCKETS_PER_RECORD
 
-    def _step(self, folded: ModelFold, item: Recorded, batch: RecordBatch | None) -> Outcome:
+    def _step(self, folded: ModelFold, item: Recorded, records: Records) -> Outcome:
         try:
-            return folded.step(item, batch)
+            return folded.step(item, records)
         except EventStoreError:
             raise  # the log or the way to it: the fold is not at fault
         except Exception as error:

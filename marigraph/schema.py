@@ -1,9 +1,10 @@
 """The database's schema: what revision it is at, upgrades, and the rule at start-up.
 
-A missing or older SQLite file is made or upgraded at start, after a backup copy; everything else that does
-not fit makes the program refuse and say which command to run. The check at start is one SELECT; Alembic is
-only imported when there is something to do. The revisions lie in `migrations/`, in an installed wheel
-inside this package.
+A missing or older SQLite file is made or upgraded at start, after a backup copy; a newer database of either kind is
+used if it admits programs as old as this one (`compatibility`), so that releases can be exchanged one process at a
+time (docs/deployment.md); everything else makes the program refuse and say which command to run. The check at start is
+one SELECT; Alembic is only imported when there is something to do. The revisions lie in `migrations/`, in an installed
+wheel inside this package.
 """
 
 from __future__ import annotations
@@ -17,20 +18,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from sqlalchemy import create_engine, pool, text
+from sqlalchemy import create_engine, pool, select, text, update
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 import marigraph
 from eventstore.urls import is_in_memory, is_sqlite, parse_url, sqlite_path
+from marigraph.tables import compatibility
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
     from eventstore import EventStore
 
-HEAD_REVISION = "0005"  # the newest revision in migrations/versions; a test keeps it so
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")  # all of them, oldest first
+HEAD_REVISION = "0007"  # the newest revision in migrations/versions; a test keeps it so
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")  # all of them, oldest first
+ERASURE_REVISION = "0007"  # programs before it know no payloads_dropped, results_dropped and erased
+OLDEST_ADMITTED = select(compatibility.c.oldest_revision)
 BACKUP_NAMES_MAX = 100
 LOCK_SECONDS_MAX = 30.0  # wait for a writer while the file is copied
 
@@ -79,9 +83,13 @@ def ensure_ready(url: str | URL) -> None:
     if current == HEAD_REVISION:
         return
     if current is not None and current not in REVISIONS:
+        oldest = oldest_admitted(parsed)
+        if oldest is not None and oldest <= HEAD_REVISION:
+            return
         msg = (
             f"the database {_show(parsed)} is at revision {current}, newer than this program knows "
-            f"({HEAD_REVISION}); install the newer marigraph and run it with `marigraph db current`"
+            f"({HEAD_REVISION}), and admits programs from {oldest or current} on; install the newer marigraph and run "
+            "it with `marigraph db current`"
         )
         raise SchemaError(msg)
     if not is_sqlite(parsed):
@@ -95,9 +103,53 @@ def check_ready(store: EventStore) -> None:
     """Refuse if the database of an open store does not answer, or has another schema than this program."""
     with store.reading() as connection:
         found = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    if found != HEAD_REVISION:
+        if found == HEAD_REVISION:
+            return
+        is_admitted = str(found) > HEAD_REVISION >= str(connection.scalar(OLDEST_ADMITTED))
+    if not is_admitted:
         msg = f"the database is at schema revision {found}, this program needs {HEAD_REVISION}"
         raise SchemaError(msg)
+
+
+def check_finished(store: EventStore, revision: str) -> None:
+    """Refuse what programs older than a revision could not read, while the database admits them.
+
+    Raises
+    ------
+    SchemaError
+        Names the command that says that they run no more.
+    """
+    with store.reading() as connection:
+        oldest = connection.scalar(OLDEST_ADMITTED)
+    if str(oldest) < revision:
+        msg = (
+            f"programs of revision {oldest} may still run with this database, and would stop at events that they do "
+            "not know; when none does, run `marigraph db finish`"
+        )
+        raise SchemaError(msg)
+
+
+def finish(url: str | URL) -> str:
+    """Admit no program older than this one any more: the upgrade is over. Returns the oldest revision before."""
+    from eventstore import EventStore
+
+    ensure_ready(url)
+    with EventStore.connect(url) as store, store.transaction() as connection:
+        before = str(connection.scalar(OLDEST_ADMITTED))
+        connection.execute(update(compatibility).values(oldest_revision=max(before, HEAD_REVISION)))
+    return before
+
+
+def oldest_admitted(url: str | URL) -> str | None:
+    """Return the revision of the oldest programs that a database admits, None if it does not say."""
+    engine = create_engine(parse_url(url), poolclass=pool.NullPool)
+    try:
+        with engine.connect() as connection:
+            return str(connection.scalar(OLDEST_ADMITTED))
+    except DBAPIError:
+        return None
+    finally:
+        engine.dispose()
 
 
 def upgrade(url: str | URL, revision: str = "head") -> Path | None:
@@ -111,6 +163,8 @@ def upgrade(url: str | URL, revision: str = "head") -> Path | None:
     except DBAPIError as error:
         msg = f"cannot upgrade the database {_show(parsed)}: {str(error.orig).strip()}"
         raise SchemaError(msg) from error
+    if is_sqlite(parsed) and revision in ("head", HEAD_REVISION) and not is_in_memory(parsed):
+        finish(parsed)  # one host, one program: it has just been exchanged for this one
     return saved
 
 

@@ -13,16 +13,19 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from domain.commands import Command
+from domain.config.settings import MODEL_MEMORY_LIMIT_MIB_DEFAULT
 from domain.datafeeds import Datafeed
 from domain.errors import Conflict, TimedOut
-from domain.job import OPENED, OPENING, Job, decide
+from domain.job import CLOSED, OPENED, OPENING, Job, decide
 from eventstore import CheckpointMoved, Codec, EventStore, EventStoreError, FencedOut
 from marigraph.application import OWN_POLL_SECONDS, Application
+from marigraph.capacity import memory_mib
 from marigraph.codec import JOB_PREFIX
 from marigraph.context import Context
 from marigraph.datafeeds.runs import DatafeedRuns
 from marigraph.desk import LOOK_SECONDS, Desk
 from marigraph.notifier import Notifier
+from marigraph.retainer import Retainer
 from marigraph.runner import JobFailed, Runner
 from marigraph.settings import Settings
 from marigraph.strands import Strands
@@ -59,8 +62,10 @@ class Server(Application):
         self._strands = Strands(FOLDING_THREADS, "fold")
         self._projecting = threading.Lock()
         self._datafeed_runs = DatafeedRuns(self)
+        self._waiting: set[str] = set()
         self._stopping = threading.Event()
         self.notifier = Notifier(self.store, self.jobs, self.owner, settings.notifications)
+        self.retainer = Retainer(self, settings.retention_at_minute)
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
 
     def start(self) -> None:
@@ -70,6 +75,7 @@ class Server(Application):
         self._housekeeper.start()
         self._datafeed_runs.start()
         self.notifier.start()
+        self.retainer.start()
 
     @property
     def node(self) -> dict[str, Any]:
@@ -99,7 +105,24 @@ class Server(Application):
         """Return a job with the passing state that it is in, if it is opening or closing."""
         desk = self._desks.get(job.job_id)
         passing = desk.passing if desk is not None else None
+        if job.job_id in self._waiting and job.state == CLOSED:
+            passing = OPENING
         return job if passing is None else job.in_state(passing)
+
+    @property
+    def memory_mib_max(self) -> int | None:
+        """The memory of this machine; a limit that every job has by default is always let pass."""
+        return max(memory_mib(), MODEL_MEMORY_LIMIT_MIB_DEFAULT)
+
+    def wait_for_memory(self, job_id: str) -> None:
+        """Show a job as opening that has no room here; the next start of the server finds it closed."""
+        self._waiting.add(job_id)
+
+    def stop_waiting(self, job_id: str) -> bool:
+        """Show such a job as closed again; tell whether it was one."""
+        was_waiting = job_id in self._waiting
+        self._waiting.discard(job_id)
+        return was_waiting
 
     def visitor(self, job_id: str) -> Visitor:
         """Return a writer for commands that need no model."""
@@ -293,6 +316,7 @@ class Server(Application):
         self._datafeed_runs.close()
         self._stopped.set()
         self.notifier.stop()
+        self.retainer.stop()
         if self._housekeeper.is_alive():
             self._housekeeper.join()
         for desk in self.desks:

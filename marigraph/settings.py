@@ -1,13 +1,19 @@
 """What the environment decides: read once, at start, and passed on as a plain value."""
 
 import os
+import re
+from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
 
+from domain.errors import InvalidArgument
+
 DATABASE_FILE = "marigraph.db"
+MASTER_KEY_BYTES = 32
+RETENTION_AT_MINUTE = 30  # after midnight, as in the API
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,10 @@ class Settings:
     credentials: Credentials = Credentials()
     notifications: Notifications = field(default_factory=Notifications)
 
+    retention_at_minute: int | None = RETENTION_AT_MINUTE
+    """When servers run retention, minutes after midnight, UTC; None: never."""
+    master_key: bytes | None = field(default=None, repr=False)
+    """Wraps the keys of erasable jobs."""
     sources: str | None = None
     """The TOML file that says where datafeeds may read from; None: nowhere."""
 
@@ -90,8 +100,35 @@ class Settings:
                 environment.get("MARIGRAPH_PASSWORD"),
             ),
             notifications=Notifications.read(environment),
+            retention_at_minute=_read_time_of_day(environment.get("MARIGRAPH_RETENTION_AT")),
+            master_key=_read_master_key(environment.get("MARIGRAPH_MASTER_KEY")),
             sources=sources or environment.get("MARIGRAPH_SOURCES") or None,
         )
+
+
+def _read_time_of_day(text: str | None) -> int | None:
+    if not text:
+        return RETENTION_AT_MINUTE
+    if text == "off":
+        return None
+    found = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)", text)
+    if found is None:
+        msg = f"MARIGRAPH_RETENTION_AT must be a time of day (UTC) like 00:30, or off, got [{text[:40]}]"
+        raise InvalidArgument(msg)
+    return int(found[1]) * 60 + int(found[2])
+
+
+def _read_master_key(text: str | None) -> bytes | None:
+    if not text:
+        return None
+    try:
+        key = b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != MASTER_KEY_BYTES:
+        msg = f"MARIGRAPH_MASTER_KEY must be {MASTER_KEY_BYTES} bytes in base64, as `openssl rand -base64 32` makes it"
+        raise InvalidArgument(msg)
+    return key
 
 
 def _default_database() -> str:

@@ -6,11 +6,30 @@ Times are milliseconds since the epoch. ``jobs`` and ``datafeeds`` are the folds
 are written by the job's runner together with its checkpoint.
 """
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, MetaData, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    and_,
+    text,
+)
 
-from eventstore.tables import NAMING_CONVENTION
+from eventstore.tables import NAMING_CONVENTION, events
 
 metadata = MetaData(naming_convention=NAMING_CONVENTION)
+
+compatibility = Table(  # one row, written by migrations and `marigraph db finish` (marigraph/schema.py)
+    "compatibility",
+    metadata,
+    Column("oldest_revision", Text, primary_key=True),  # of the programs that may run with this database
+)
 
 jobs = Table(
     "jobs",
@@ -20,6 +39,23 @@ jobs = Table(
     Column("fold_version", Integer, nullable=False),  # of the code that folded it; another one starts over
     Column("state", Text, nullable=False),
     Column("body", Text, nullable=False),  # the whole aggregate (domain.job.encode_job)
+)
+
+job_marks = Table(  # how far a job was at some versions, so that audits need not read its whole stream (marks.py)
+    "job_marks",
+    metadata,
+    Column("job_id", Text, primary_key=True),
+    Column("version", BigInteger, primary_key=True),
+    Column("recorded_at", BigInteger, nullable=False),  # of the event at that version, microseconds
+    Column("post_count", BigInteger, nullable=False),  # this and the next: of the whole stream up to the version
+    Column("record_count", BigInteger, nullable=False),
+    Column("flush_count", BigInteger, nullable=False),
+    Column("out_of_order_timestamp_count", BigInteger, nullable=False),
+    Column("invalid_date_count", BigInteger, nullable=False),
+    Column("silence", BigInteger, nullable=False),  # longest time without data since the mark before, microseconds
+    Column("latest_record_ms", BigInteger, nullable=True),
+    Column("final_end_ms", BigInteger, nullable=True),  # end of the last final bucket
+    Column("body", LargeBinary, nullable=True),  # the job as of the version, compressed; null: at an earlier mark
 )
 
 job_stats = Table(
@@ -132,3 +168,19 @@ model_plot = Table(
 
 RESULT_TABLES = (buckets, records, influencers, score_bases, model_plot)
 """Deleted, rebuilt and verified together, by time."""
+
+# ------------------------------------------------------------------------------- indexes of the log that audits need
+
+FREQUENT_TYPES = ("data_posted", "flushed", "searched", "delivered")
+"""Events that come with every post, search or delivery: the indexes leave them out, so that they cost no more."""
+
+IS_RARE = and_(*(events.c.type != name for name in FREQUENT_TYPES))
+"""Whether an event is in the indexes; SQLite uses them only where a query has each of these terms."""
+
+_RARE = text(" AND ".join(f"type <> '{name}'" for name in FREQUENT_TYPES))
+
+for _name, _columns in (
+    ("ix_events_rare_stream_id", (events.c.stream_id, events.c.version, events.c.type)),
+    ("ix_events_rare_type", (events.c.type, events.c.recorded_at)),
+):
+    Index(_name, *_columns, sqlite_where=_RARE, postgresql_where=_RARE)

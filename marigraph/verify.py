@@ -3,7 +3,8 @@
 The replay writes its results into a scratch database, in the very way in which they are written live.
 
 Compared are the hash chain, the job as its read model has it, every bucket, record and influencer, and the state of
-every snapshot. Not compared: processing times, which are of the run and not of the job.
+every snapshot. Not compared: processing times, which are of the run and not of the job, and what came of records that
+are no longer kept: then the replay begins at the oldest state that is.
 """
 
 import hashlib
@@ -18,14 +19,18 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, select, text
 from sqlalchemy import Row as SqlRow
 
+from domain.fold import Outcome
 from domain.job import Job, Snapshot, evolve
 from marigraph.application import Application
 from marigraph.codec import stream_of
-from marigraph.replay import STATE_SCHEMA, CannotReplay, ModelSource
+from marigraph.replay import BEFORE_ALL_MS, STATE_SCHEMA, CannotReplay, ModelFold, ModelSource
 from marigraph.results import BucketRows, PendingResults, category_row, results_version, write_pending
 from marigraph.tables import RESULT_TABLES, categories, metadata
 
 ROWS_PER_PAGE = 10_000
+
+AFTER_ALL_MS = 2**62
+"""A time after that of any result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,7 @@ def verify_job(app: Application, job_id: str, on_event: Callable[[], None] = lam
             report.checks.append(Check("replay", False, str(error)))
             return report
         report.checks.append(_check_job(job, replayed.job))
-        report.checks.append(_check_results(app, job, scratch))
+        report.checks.append(_check_results(app, replayed))
     report.checks.extend(_check_categories(app, job, replayed.categories))
     report.checks.extend(replayed.snapshot_checks)
     return report
@@ -98,7 +103,7 @@ def _scratch() -> Iterator[Engine]:
 
 @dataclass(slots=True)
 class Replayed:
-    """A replay from zero, as far as the results are written."""
+    """A replay from zero, or from the oldest state behind which records are kept, as far as the results are written."""
 
     app: Application
     target: Job
@@ -108,6 +113,8 @@ class Replayed:
     categories: list[dict[str, Any]] | None = None
     """The rows of the categories as far as the results are written; None for a job without messages."""
     results_to: int = 0
+    results_from_ms: int = BEFORE_ALL_MS
+    """Results of buckets that start earlier came of records that are no longer kept."""
     snapshot_checks: list[Check] = field(default_factory=list)
 
     def run(self, on_event: Callable[[], None]) -> None:
@@ -117,57 +124,82 @@ class Replayed:
         snapshots: dict[int, list[Snapshot]] = {}
         for snapshot in self.target.snapshots:
             snapshots.setdefault(snapshot.version, []).append(snapshot)
-        source = ModelSource(self.app.store, self.app.codec, job_id, uses_snapshots=False)
-        stored = ModelSource(self.app.store, self.app.codec, job_id)
-        folded = source.nearest(0, self.target.created_version)
+        # Where every record is kept nothing rests on stored states, that of a revert neither.
+        uses_snapshots = self.target.payloads_dropped_to > 0
+        source = ModelSource(self.app.store, self.app.codec, job_id, uses_snapshots=uses_snapshots)
+        folded = self._begin(source)
+        begun = folded.version
         pending = PendingResults(job_id)
         self.job = Job(job_id)
-        for item in source.events(0, self.target.version):
+        for item, posted in source.steps(0, self.target.version):
             self.job = evolve(self.job, item.event, item.version, item.recorded_ms)
             on_event()
-            if item.version < self.target.created_version:
-                continue
-            outcome = folded.step(item)
-            if item.version <= self.results_to:
-                pending.add(outcome)
+            if item.version > begun:
+                outcome = folded.step(item, posted)
+                if item.version <= self.results_to:
+                    pending.add(outcome)
+                elif outcome.deletes_before_ms is not None:  # carried out before it is folded
+                    pending.add(Outcome(deletes_before_ms=outcome.deletes_before_ms))
                 if pending.n_rows >= ROWS_PER_PAGE:
                     pending = self._write(pending)
                 found = folded.model.categories if folded.model is not None else None
                 if item.version == self.results_to and found is not None:
                     self.categories = [category_row(job_id, each) for each in found.resources()]
             for snapshot in snapshots.get(item.version, ()):
-                assert folded.model is not None
-                self._compare(snapshot, folded.model.digest(), stored)
+                self._compare(snapshot, folded if item.version > begun else None, source)
         self._write(pending)
+
+    def _begin(self, source: ModelSource) -> ModelFold:
+        """Return the fold that everything still kept can be replayed from."""
+        job = self.target
+        if job.erased_version:
+            self.results_from_ms = AFTER_ALL_MS
+            return ModelFold(source, job.created_version, None, job.erased_version, is_erased=True)
+        if not job.payloads_dropped_to:
+            return source.beginning(0, job.created_version)
+        rows = source.store.list_snapshots(source.stream, STATE_SCHEMA)
+        usable = [row.version for row in rows if job.payloads_dropped_to <= row.version <= job.version]
+        for version in usable:
+            model = source.exact(version)
+            if model is not None:
+                self.results_from_ms = model.last_finalized_bucket_end_ms or BEFORE_ALL_MS
+                return ModelFold(source, job.created_version, model, version)
+        self.results_from_ms = AFTER_ALL_MS  # what a model that begins anew says is not what was said
+        return source.beginning(job.version, job.created_version)
 
     def _write(self, pending: PendingResults) -> PendingResults:
         with self.scratch.begin() as connection:
             write_pending(connection, pending)
         return PendingResults(self.target.job_id)
 
-    def _compare(self, snapshot: Snapshot, digest: bytes, stored: ModelSource) -> None:
+    def _compare(self, snapshot: Snapshot, folded: ModelFold | None, source: ModelSource) -> None:
         name = f"snapshot {snapshot.snapshot_id}"
         if snapshot.state_schema != STATE_SCHEMA:
             detail = f"written by {snapshot.state_schema}; this program folds {STATE_SCHEMA} and rebuilds it"
             self.snapshot_checks.append(Check(name, True, detail))
             return
-        if snapshot.state_digest != digest.hex():
-            self.snapshot_checks.append(Check(name, False, "the replayed state differs from the one recorded"))
-            return
-        model = stored.exact(snapshot.version)
-        if model is None:
-            self.snapshot_checks.append(Check(name, True, "its row is missing or damaged; a replay rebuilds it"))
-        elif model.digest() != digest:
-            self.snapshot_checks.append(Check(name, False, "the stored state differs from the replayed one"))
+        model = source.exact(snapshot.version)
+        stored = None if model is None else ModelFold(source, self.target.created_version, model, snapshot.version)
+        is_right = stored is None or source.state_digest(stored).hex() == snapshot.state_digest
+        if folded is not None and source.state_digest(folded).hex() != snapshot.state_digest:
+            check = Check(name, False, "the replayed state differs from the one recorded")
+        elif not is_right:
+            check = Check(name, False, "the stored state differs from the one recorded")
+        elif stored is None:
+            check = Check(name, True, "its row is missing or damaged; a replay rebuilds it where records are kept")
+        elif folded is None:
+            check = Check(name, True, "is as recorded; records before it are no longer kept")
         else:
-            self.snapshot_checks.append(Check(name, True, f"equals the replay up to version {snapshot.version}"))
+            check = Check(name, True, f"equals the replay up to version {snapshot.version}")
+        self.snapshot_checks.append(check)
 
 
 def _check_chain(app: Application, job: Job) -> Check:
     report = app.store.verify_chain(stream_of(job.job_id))
     if report.first_bad is not None:
         return Check("hash chain", False, f"version {report.first_bad.version}: {report.first_bad.what}")
-    missing = [item for item in report.missing_payloads if item.version >= job.created_version]
+    first_kept = max(job.created_version, job.payloads_dropped_to + 1)
+    missing = [item for item in report.missing_payloads if item.version >= first_kept]
     if missing:
         return Check("hash chain", False, f"the records of version {missing[0].version} are missing")
     return Check("hash chain", True, f"{report.n_events:,} events intact")
@@ -180,8 +212,10 @@ def _check_job(stored: Job, replayed: Job) -> Check:
     return Check("job", False, f"the stored job differs from the replayed one in {', '.join(differing)}")
 
 
-def _check_results(app: Application, job: Job, scratch: Engine) -> Check:
-    expected, stored = _digests(scratch.connect, job.job_id), _digests(app.store.reading, job.job_id)
+def _check_results(app: Application, replayed: Replayed) -> Check:
+    job_id, after_ms = replayed.target.job_id, replayed.results_from_ms - 1
+    expected = _digests(replayed.scratch.connect, job_id, after_ms)
+    stored = _digests(app.store.reading, job_id, after_ms)
     n_buckets = 0
     for wanted, found in zip_longest(expected, stored):
         if wanted != found:
@@ -189,7 +223,10 @@ def _check_results(app: Application, job: Job, scratch: Engine) -> Check:
             what = "is missing" if found is None or (wanted and found[0] > wanted[0]) else "differs from the replay"
             return Check("results", False, f"bucket {start} {what}")
         n_buckets += 1
-    return Check("results", True, f"{n_buckets:,} buckets with their records and influencers as replayed")
+    detail = f"{n_buckets:,} buckets with their records and influencers as replayed"
+    if replayed.results_from_ms > BEFORE_ALL_MS:
+        detail += "; not compared are those whose records are no longer kept"
+    return Check("results", True, detail)
 
 
 def _check_categories(app: Application, job: Job, expected: list[dict[str, Any]] | None) -> Iterator[Check]:
@@ -232,9 +269,8 @@ def _in_order(rows: BucketRows) -> Iterator[tuple[str, dict[str, Any]]]:
 Reading = Callable[[], AbstractContextManager[Connection]]
 
 
-def _digests(reading: Reading, job_id: str) -> Iterator[tuple[int, bytes]]:
-    """Yield start and digest of each stored bucket, page by page of time; rows without a bucket come as one too."""
-    after = None
+def _digests(reading: Reading, job_id: str, after: int) -> Iterator[tuple[int, bytes]]:
+    """Yield start and digest of each bucket that starts later, page by page; rows without a bucket come as one too."""
     while True:
         page = _page(reading, job_id, after)
         for start in sorted(page):
@@ -244,14 +280,13 @@ def _digests(reading: Reading, job_id: str) -> Iterator[tuple[int, bytes]]:
         after = max(page)
 
 
-def _page(reading: Reading, job_id: str, after: int | None) -> dict[int, BucketRows]:
+def _page(reading: Reading, job_id: str, after: int) -> dict[int, BucketRows]:
     page: dict[int, BucketRows] = {}
     with reading() as connection:
         limit = None
         for table in RESULT_TABLES:
-            query = select(table).where(table.c.job_id == job_id).order_by(*table.primary_key)
-            if after is not None:
-                query = query.where(table.c.timestamp > after)
+            of_job = (table.c.job_id == job_id, table.c.timestamp > after)
+            query = select(table).where(*of_job).order_by(*table.primary_key)
             if limit is None:
                 rows = connection.execute(query.limit(ROWS_PER_PAGE)).all()
                 limit = rows[-1].timestamp if len(rows) == ROWS_PER_PAGE else None

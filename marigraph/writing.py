@@ -7,11 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
 from domain.commands import Command
+from domain.erasure import is_erasable
 from domain.errors import TimedOut
 from domain.events import Event
 from domain.job import Job, decide
 from domain.records import EncodedBatch, RecordBatch, encode_batch
-from eventstore import AppendResult, EventStore, NewEvent
+from eventstore import AppendResult, EventStore, NewEvent, StreamKey
 from marigraph.codec import new_event, stream_of
 from marigraph.context import Context
 from marigraph.jobs import Jobs
@@ -34,15 +35,30 @@ class Encoded(NamedTuple):
         return self.stored.content_digest.hex() if self.stored is not None else None
 
 
-def encode_records(batches: Sequence[RecordBatch]) -> list[Encoded]:
-    """Encode batches for storing."""
-    return [Encoded(batch, encode_batch(batch) if len(batch) else None) for batch in batches]
+def encode_records(batches: Sequence[RecordBatch], key: StreamKey | None = None) -> list[Encoded]:
+    """Encode batches for storing, encrypted where the job has a key."""
+    return [Encoded(batch, _encode(batch, key) if len(batch) else None) for batch in batches]
+
+
+def _encode(batch: RecordBatch, key: StreamKey | None) -> EncodedBatch:
+    stored = encode_batch(batch)
+    if key is None:
+        return stored
+    body, codec = key.encrypt(stored.body, stored.codec)
+    return EncodedBatch(body, codec, key.digest(stored.content_digest))
 
 
 def encode_events(events: Sequence[Event], records: Sequence[Encoded] = ()) -> list[NewEvent]:
     """Encode decided events; each ``data_posted`` takes the next of the records."""
     batches = iter(records)
     return [new_event(event, next(batches).stored if event.type == "data_posted" else None) for event in events]
+
+
+def key_of(store: EventStore, job: Job) -> StreamKey | None:
+    """Return the key of a job, made when it is first asked for; None for a job that is not erasable."""
+    if not is_erasable(job.settings().custom_settings):
+        return None
+    return store.keys.ensure(stream_of(job.job_id), job.created_version)
 
 
 class JobWriter(Protocol):
@@ -65,6 +81,9 @@ class JobWriter(Protocol):
         command_id: str | None = None,
     ) -> AppendResult:
         """Append events decided on ``job``; see ``Runner.append``."""
+
+    def key(self) -> StreamKey | None:
+        """Return the key that the job's records are encrypted under, None for a job that is not erasable."""
 
     def catch_up(self) -> None:
         """Bring ``job`` up to the head of its stream."""
@@ -123,8 +142,13 @@ class Visitor:
             command_id,
             actor=context.actor,
             request_id=context.request_id,
+            cause=context.cause,
             epoch=self.epoch,
         )
+
+    def key(self) -> StreamKey | None:
+        """Return the key that the job's records are encrypted under; see ``JobWriter``."""
+        return key_of(self._store, self.job)
 
     def catch_up(self) -> None:
         """Bring ``job`` up to the head of its stream."""

@@ -241,32 +241,116 @@ def _flatten(histogram: Histogram, level: Level, bucket: Mapping[str, Any], abov
 # -------------------------------------------------------------------------------------------------- from documents
 
 
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """What a database made of the documents of one interval that have the same values in every field of ``terms``.
+
+    Attributes
+    ----------
+    keys : mapping
+        These values, by field; None where the documents have none.
+    doc_count : int
+    counts, sums, lows, highs : mapping
+        How many documents have a value, by field, and what the values come to; times are whole milliseconds.
+    """
+
+    keys: Mapping[str, Any]
+    doc_count: int
+    counts: Mapping[str, int] = field(default_factory=dict)
+    sums: Mapping[str, int | None] = field(default_factory=dict)
+    lows: Mapping[str, float | int | None] = field(default_factory=dict)
+    highs: Mapping[str, float | int | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Values:
+    """The values of a metric: how many, and those numbers or keys that its result is made of."""
+
+    count: int = 0
+    numbers: list[float | int] = field(default_factory=list)
+    keys: set[Any] = field(default_factory=set)
+
+    def add(self, metric: Metric, value: Any) -> None:
+        if metric.kind == "cardinality":
+            self.keys.add(_key(value))
+            return
+        number = as_number(value) if isinstance(value, int | float | str) else None
+        if metric.kind == "value_count":
+            self.count += 1
+        elif number is not None and math.isfinite(number):
+            self.count += 1
+            self.numbers.append(number)
+
+    def merge(self, metric: Metric, partial: Partial) -> None:
+        source = {"max": partial.highs, "min": partial.lows}.get(metric.kind, partial.sums)
+        number = source.get(metric.field)
+        self.count += partial.counts.get(metric.field, 0)
+        if number is not None:
+            self.numbers.append(number)
+
+    def result(self, metric: Metric) -> float | int | None:
+        match metric.kind:
+            case "value_count":
+                return self.count
+            case "cardinality":
+                return len(self.keys)
+            case "sum":
+                return float(_total(self.numbers))
+        if not self.numbers:
+            return None
+        if metric.kind == "avg":
+            return _total(self.numbers) / self.count
+        return max(self.numbers) if metric.kind == "max" else min(self.numbers)
+
+
+def _total(numbers: list[float | int]) -> float | int:
+    """Add up without rounding on the way, so that the parts may have been added up before where they are whole."""
+    if all(isinstance(number, int) for number in numbers):
+        return sum(numbers)
+    return math.fsum(numbers)
+
+
 @dataclass(slots=True)
 class _Bucket:
     """The documents of one bucket, as far as its metrics need them."""
 
     level: Level
     doc_count: int = 0
-    values: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, _Values] = field(default_factory=dict)
     inner: dict[Any, "_Bucket"] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.values = {metric.name: _Values() for metric in self.level.metrics}
 
     def add(self, document: Mapping[str, Any]) -> None:
         self.doc_count += 1
         for metric in self.level.metrics:
             for value in _leaves(document.get(metric.field)):
-                _add(self.values, metric, value)
+                self.values[metric.name].add(metric, value)
         if self.level.terms:
             for value in dict.fromkeys(map(_key, _leaves(document.get(self.level.terms.field)))):
-                bucket = self.inner.get(value)
-                if bucket is None:
-                    bucket = self.inner[value] = _Bucket(self.level.terms.inner)
-                bucket.add(document)
+                self._bucket(self.level.terms, value).add(document)
+
+    def merge(self, partial: Partial) -> None:
+        """Take documents that a database aggregated."""
+        self.doc_count += partial.doc_count
+        for metric in self.level.metrics:
+            self.values[metric.name].merge(metric, partial)
+        terms = self.level.terms
+        if terms and partial.keys[terms.field] is not None:
+            self._bucket(terms, partial.keys[terms.field]).merge(partial)
+
+    def _bucket(self, terms: TermsBuckets, value: Any) -> "_Bucket":
+        bucket = self.inner.get(value)
+        if bucket is None:
+            bucket = self.inner[value] = _Bucket(terms.inner)
+        return bucket
 
     def answer(self) -> Record:
         """Return the bucket as a search engine answers it."""
         shown: Record = {DOC_COUNT: self.doc_count}
         for metric in self.level.metrics:
-            value = _result(metric, self.values.get(metric.name))
+            value = self.values[metric.name].result(metric)
             if value is not None:
                 shown[metric.name] = {"value": value}
         terms = self.level.terms
@@ -288,34 +372,6 @@ def _key(value: Any) -> Any:
     return value if isinstance(value, int | float | str) else str(value)
 
 
-def _add(values: dict[str, Any], metric: Metric, value: Any) -> None:
-    name = metric.name
-    if metric.kind == "value_count":
-        values[name] = values.get(name, 0) + 1
-    elif metric.kind == "cardinality":
-        values.setdefault(name, set()).add(_key(value))
-    else:
-        number = as_number(value) if isinstance(value, int | float | str) else None
-        if number is not None and math.isfinite(number):
-            values.setdefault(name, []).append(number)
-
-
-def _result(metric: Metric, gathered: Any) -> float | int | None:
-    match metric.kind:
-        case "value_count":
-            return gathered or 0
-        case "cardinality":
-            return len(gathered or ())
-        case "sum":
-            return math.fsum(gathered or ())
-    if not gathered:
-        return None
-    if metric.kind == "avg":
-        return math.fsum(gathered) / len(gathered)
-    largest: float | int = max(gathered) if metric.kind == "max" else min(gathered)
-    return largest
-
-
 class Aggregator:
     """Aggregates documents that come in order of time, one interval after the other.
 
@@ -332,11 +388,21 @@ class Aggregator:
         records: list[Record] = []
         histogram = self._histogram
         for document in documents:
-            start = document[histogram.field] // histogram.interval_ms
-            if start != self._start:
-                records += self.finish()
-                self._start = start
+            records += self._go_to(document[histogram.field] // histogram.interval_ms)
             self._bucket.add(document)
+        return records
+
+    def merge(self, interval: int, partial: Partial) -> list[Record]:
+        """Take documents that a database aggregated; the intervals, counted from the epoch, come in their order."""
+        records = self._go_to(interval)
+        self._bucket.merge(partial)
+        return records
+
+    def _go_to(self, interval: int) -> list[Record]:
+        if interval == self._start:
+            return []
+        records = self.finish()
+        self._start = interval
         return records
 
     def finish(self) -> list[Record]:

@@ -122,6 +122,9 @@ class DatafeedConfig(BaseModel):
             raise BadRequest(msg)
         if self.aggregations is None:
             return
+        if self.script_fields:
+            msg = "script_fields cannot be used in combination with aggregations"
+            raise BadRequest(msg)
         if not job.summary_count_field_name:
             msg = (
                 "A job configured with a datafeed with aggregations must set summary_count_field_name; "

@@ -178,9 +178,6 @@ def _check_values(values: dict[str, Any]) -> None:
     empty = values["max_empty_searches"]
     if empty is not None and empty != -1 and not 0 < empty < 2**31:
         raise _invalid(key="max_empty_searches", value=empty)
-    if values["script_fields"] and values["aggregations"] is not None:
-        msg = "script_fields cannot be used in combination with aggregations"
-        raise BadRequest(msg)
 
 
 def _invalid(*, key: str, value: object) -> BadRequest:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from domain.explanation import family_formulas as family
-from domain.model import hindsight, novelty, probability, rarity, spread
+from domain.model import families, hindsight, novelty, probability, rarity, spread
 from domain.model import normalizer as scores
 
 Inputs = Mapping[str, float]
@@ -97,6 +97,9 @@ def _proven(given: Inputs) -> float:
     first, last = novelty.PROVEN_SECONDS
     share = max((given["age_seconds"] - first) / (last - first), 0.0)
     share = min(share, given["values"] / novelty.PROVEN_VALUES, 1.0)
+    near, far = families.PROVEN_TO
+    heavy = given["heavy"] * min(max((far - abs(given["z"])) / (far - near), 0.0), 1.0)
+    share = max(share, given["skewed"], heavy)
     return math.exp(-noise - share * (min(-math.log(given["own"]), noise) - noise))
 
 

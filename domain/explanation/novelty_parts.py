@@ -11,7 +11,7 @@ from domain.config.functions import Side
 from domain.explanation.parts import Part, Stage, made, of, one
 from domain.explanation.tails import flat_part
 from domain.explanation.worked import worked
-from domain.model import novelty, spread
+from domain.model import families, novelty, spread
 from domain.model.feature_model import ORIGIN
 from domain.model.novelty import BEGAN, HIGH, JUMP, LEVEL, LOW, MEAN, RECENT, RESIDUAL, VALUE
 from domain.model.probability import TAIL_DOF_MAX, count_tail, is_random_count, signed, student_tail
@@ -79,6 +79,8 @@ def novelty_stages(view: ValueView, residual_probability: Stage, expected: Stage
 def _noise_stages(view: ValueView, residual_probability: Stage, expected: Stage, wide: Stage) -> list[Stage]:
     """Return the chance that noise comes this far on any of the scales; the last stage is that chance."""
     single, smoothed = _lane(view, "single", (0,), expected, wide), _lane(view, "smoothed", (1, 2, 3), expected, wide)
+    model, slot = view.model, view.judged.selection
+    of_skewed, of_heavy = families.tail_evidence(model.families.log_weights(model.families.rows[:, slot]))
     own = worked(
         "single_noise",
         "the same, as far as the series' own tails have proved themselves",
@@ -86,7 +88,10 @@ def _noise_stages(view: ValueView, residual_probability: Stage, expected: Stage,
         noise=single[-1],
         own=residual_probability,
         values=float(view.count[0]),
-        age_seconds=view.judged.time_seconds - float(view.model.novelty.rows[BEGAN, view.judged.selection][0]),
+        age_seconds=view.judged.time_seconds - float(model.novelty.rows[BEGAN, slot][0]),
+        skewed=float(of_skewed[0]),
+        heavy=float(of_heavy[0]),
+        z=float(view.judged.z[0]),
     )
     value = math.exp(-float(view.found.noise_exponents[0]))
     chance = Stage("noise_chance", "smallest", value, [of(own), of(smoothed[-1])], "chance that noise comes this far")

@@ -366,6 +366,15 @@ class DetectorModel:
         assert name is not None, "only series alive are judged"
         return name
 
+    def n_taking_part(self, field: str, value: str, n_judged: int) -> float:
+        """Return at how many of the values judged a value of a field that tells series apart takes part.
+
+        Its series are taken to be there as often as others. A member of a population is judged once.
+        """
+        if field == self.detector.over_field_name:
+            return 1.0
+        return n_judged * self.series.n_with(value) / max(self.series.n_series, 1)
+
     def without_frequent(self, found: Candidates) -> Candidates:
         """Leave out what is of values that the detector is to take as too frequent."""
         if not self.activity.is_wanted or found.slots.size == 0:

@@ -87,6 +87,9 @@ SCREEN_STEP: Final = 0.3
 SCREEN_RANGE: Final = (-0.3, 0.9)
 WEIGHT_SEEN: Final = 1e-3
 """A family of less weight than this has no say."""
+PROVEN_TO: Final = (15.0, 30.0)
+"""Residuals, in scales, up to which a heavy tail explains noise in full, and from which it does not. Chosen: a tail so
+far out is thin even if it is heavy, and what lies there is rather an incident."""
 LEVEL_BY_LEAN: Final = 0.64
 """Skewed residuals suggest a level of their own, in spreads, of this over their lean: 0.53 is what the gamma
 distribution of whatever shape has (to 5 %); a fifth more leaves room for what the forecast adds."""
@@ -261,6 +264,22 @@ class Families:
     def correct(self, rows: Floats, exponents: Floats, z: Floats) -> Floats:
         """Return minus the logs of the probabilities as each series' history corrects them."""
         return recalibration.correct(rows[HISTORY], exponents, (z > 0.0).astype(np.float64))
+
+    def proven(self, rows: Floats, z: Floats) -> Floats:
+        """Return how far tails that are no normal ones are proven by how all values lie, 0 to 1.
+
+        What is skewed is so around its middle already. It counts when it is e times likelier than Student's t.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (N_ROWS, k)
+        z : ndarray of shape (k,)
+        """
+        of_skewed, heavy = tail_evidence(self.log_weights(rows))
+        first, last = PROVEN_TO
+        heavy *= np.minimum(np.maximum((last - np.abs(z)) * (1.0 / (last - first)), 0.0), 1.0)
+        proven: Floats = np.maximum(of_skewed, heavy)
+        return proven
 
     def wait(
         self,
@@ -459,6 +478,18 @@ class Families:
         self.rows[:, :n_slots] = arrays["families"]
         self.waiting[:, :, :n_slots] = arrays["waiting"]
         self.has_modes = bool((self.rows[MODES][modes.TRUST] > WEIGHT_SEEN).any())
+
+
+def tail_evidence(log_weights: Floats) -> tuple[Floats, Floats]:
+    """Return how far skewed families, and the heavy tail, are likelier than Student's t; 0 to 1 each.
+
+    Parameters
+    ----------
+    log_weights : ndarray of shape (N_FAMILIES, k)
+    """
+    of_skewed = np.maximum.reduce(log_weights[SKEWED], axis=0) - log_weights[STUDENT]
+    of_heavy = log_weights[HEAVY] - log_weights[STUDENT]
+    return np.minimum(np.maximum(of_skewed, 0.0), 1.0), np.minimum(np.maximum(of_heavy, 0.0), 1.0)
 
 
 _NONE: Final = np.empty(0, np.int64)

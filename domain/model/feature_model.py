@@ -404,7 +404,8 @@ class FeatureModel:
         single, smoothed = -np.log(np.minimum(np.maximum(chances * novelty.N_SCALES, PROBABILITY_MIN), 1.0))
         selection = judged.selection
         slots = slots_of(selection, at)
-        proven = self.novelty.proven(slots, count, judged.time_seconds)
+        proven = self.families.proven(self.families.of(slots), judged.z[at])
+        np.maximum(proven, self.novelty.proven(slots, count, judged.time_seconds), out=proven)
         single += proven * (np.minimum(exponents, single) - single)
         larger: Floats = np.maximum(single, smoothed)
         return larger

@@ -151,6 +151,11 @@ class FieldInfluence:
         kept = order[within < JUDGED_MAX]
         return which[kept], pairs[kept]
 
+    def n_series(self) -> dict[str, int]:
+        """Return in how many series each value was seen."""
+        counts = np.bincount(self.keys & _VALUE_MASK, minlength=len(self.texts))
+        return dict(zip(self.texts, counts.tolist(), strict=True))
+
     def text_of(self, pair: int) -> str:
         """Return the value of a pair."""
         return self.texts[int(self.keys[pair]) & _VALUE_MASK]

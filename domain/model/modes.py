@@ -2,7 +2,9 @@
 
 Two clusters per series are moved along with the values, block by block (online k-means: MacQueen, 1967, with soft
 assignment as in the EM algorithm: Dempster et al., 1977). They have a say only where they explain the values clearly
-better than one hump around what was expected does.
+better than one hump around what was expected does. What was expected knows the last value; so that a metric that stays
+on or off for hours is not mistaken for one hump that moves, the modes are told by how often they follow each other, as
+the states of a Markov chain. How unusual a value is does not depend on that: either mode is a usual place to be.
 """
 
 import math
@@ -13,10 +15,11 @@ import numpy as np
 from domain.config.functions import Side
 from domain.model.arrays import Bools, Floats
 
-LOWER, UPPER, N_LOWER, N_UPPER, V_LOWER, V_UPPER, EVIDENCE, BLOCKS, TRUST = range(9)
-"""Rows: centres of the two modes, relative to the origin; weights, in values; variances; log of the Bayes factor for
-them; blocks since they were set; share in the probability that they have earned, 0 to 1."""
-N_ROWS: Final = 9
+LOWER, UPPER, N_LOWER, N_UPPER, V_LOWER, V_UPPER, SWITCHES, EVIDENCE, BLOCKS, TRUST = range(10)
+"""Rows: centres of the two modes, relative to the origin; weights, in values; variances; how often either followed the
+other; log of the Bayes factor for them; blocks since they were set; share in the probability that they have earned, 0
+to 1."""
+N_ROWS: Final = 10
 
 FADE: Final = 1.0 / 60.0
 """Share of the weights forgotten per block. Chosen: some weeks of 15-minute buckets."""
@@ -37,8 +40,12 @@ ROUNDING: Final = 0.16
 distribution, 1/12, as one may be between two numbers."""
 OUTLIER_Z: Final = 4.0
 """Values farther from a mode count in its centre and variance as if they were so far."""
-WEIGHT_START: Final = 2.0
-"""Weight of the centres of modes just set, in values; that of their guessed variance is a twentieth."""
+WEIGHT_MIN: Final = 1e-3
+"""Smallest weight of a mode, in values; what the centres of modes just set have: they are mere guesses."""
+WIDTH_PRIOR: Final = 0.25
+"""Weight of the first guess of a width, in values. Chosen: a single value has none of its own, thirty should."""
+SWITCHES_PRIOR: Final = 4.0
+"""Strength of the belief, in values, that it does not matter which mode the value before was of."""
 WIDTH_START: Final = 1.0 / 12.0
 """Their width, in parts of their distance: small enough for values to belong to the nearer one."""
 WIDTH_MIN: Final = 0.003
@@ -57,10 +64,10 @@ def place(rows: Floats, low: Floats, high: Floats) -> None:
         Relative to the origin.
     """
     rows[LOWER], rows[UPPER] = low, high
-    rows[N_LOWER] = rows[N_UPPER] = WEIGHT_START
+    rows[N_LOWER] = rows[N_UPPER] = WEIGHT_MIN
     width = (high - low) * WIDTH_START
     rows[V_LOWER] = rows[V_UPPER] = width * width
-    rows[EVIDENCE] = rows[BLOCKS] = rows[TRUST] = 0.0
+    rows[SWITCHES] = rows[EVIDENCE] = rows[BLOCKS] = rows[TRUST] = 0.0
 
 
 def widths(rows: Floats) -> tuple[Floats, Floats]:
@@ -101,18 +108,23 @@ def learn(rows: Floats, y: Floats, log_otherwise: Floats, is_whole: Bools) -> No
         Whether values are whole numbers, whose spread is that of rounding at least.
     """
     lower, upper = log_densities(rows, y)
-    both = np.logaddexp(lower, upper)
-    gain = np.minimum(np.maximum(both - log_otherwise, -SAMPLE_MAX), SAMPLE_MAX)
-    is_upper = np.exp(upper - both)
+    is_upper = np.exp(upper - np.logaddexp(lower, upper))
+    found = _log_foretold(rows, lower, upper, is_upper)
+    gain = np.minimum(np.maximum(found - log_otherwise, -SAMPLE_MAX), SAMPLE_MAX)
+    switches = np.zeros(y.shape)
+    switches[1:] = np.abs(is_upper[1:] - is_upper[:-1])
     of_lower, of_upper = widths(rows)
     off_lower, off_upper = y - rows[LOWER], y - rows[UPPER]
-    reach_lower, reach_upper = OUTLIER_Z * of_lower, OUTLIER_Z * of_upper
+    is_settled = rows[BLOCKS] >= 1.0
+    reach = np.where(is_settled, OUTLIER_Z, 1e6)  # the first block knows no width to clip by
+    reach_lower, reach_upper = reach * of_lower, reach * of_upper
     off_lower = np.minimum(np.maximum(off_lower, -reach_lower), reach_lower)
     off_upper = np.minimum(np.maximum(off_upper, -reach_upper), reach_upper)
     not_upper = 1.0 - is_upper
     stack = np.stack(
         (
             gain,
+            switches,
             not_upper,
             not_upper * off_lower,
             not_upper * off_lower * off_lower,
@@ -122,22 +134,47 @@ def learn(rows: Floats, y: Floats, log_otherwise: Floats, is_whole: Bools) -> No
         )
     )
     sums = np.add.accumulate(stack, axis=1)[:, -1]  # in the order of the values, whatever their number
-    is_settled = rows[BLOCKS] >= 1.0
     rows[EVIDENCE] += is_settled * (sums[0] - EVIDENCE_FADE * rows[EVIDENCE])
     np.minimum(np.maximum(rows[EVIDENCE], EVIDENCE_MIN), EVIDENCE_MAX, out=rows[EVIDENCE])
+    # Half of the switches lead either way; what happens between blocks is not seen.
+    rows[SWITCHES] += 0.5 * len(y) / (len(y) - 1.0) * sums[1] - FADE * rows[SWITCHES]
     for n, centre, variance, (weight, first, second) in (
-        (N_LOWER, LOWER, V_LOWER, sums[1:4]),
-        (N_UPPER, UPPER, V_UPPER, sums[4:7]),
+        (N_LOWER, LOWER, V_LOWER, sums[2:5]),
+        (N_UPPER, UPPER, V_UPPER, sums[5:8]),
     ):
         rows[n] += weight - FADE * rows[n]
-        np.maximum(rows[n], 1e-3, out=rows[n])
-        rows[centre] += first / rows[n]
-        behind = np.maximum(rows[n] - 0.95 * WEIGHT_START, weight)
-        rows[variance] += (second - weight * rows[variance]) / np.maximum(behind, 1e-3)
+        np.maximum(rows[n], WEIGHT_MIN, out=rows[n])
+        moved = first / rows[n]
+        rows[centre] += moved
+        # About the new centre (Welford, 1962).
+        rows[variance] += (second - weight * rows[variance] - first * moved) / (rows[n] + WIDTH_PRIOR)
         np.maximum(rows[variance], ROUNDING * is_whole, out=rows[variance])
+        np.maximum(rows[variance], 0.0, out=rows[variance])
     rows[BLOCKS] += 1.0
     trust = 1.0 / (1.0 + np.exp(np.minimum(EVIDENCE_NEEDED - rows[EVIDENCE], 50.0)))
     rows[TRUST] = trust * are_apart(rows) * (rows[BLOCKS] >= BLOCKS_MIN)
+
+
+def _log_foretold(rows: Floats, lower: Floats, upper: Floats, is_upper: Floats) -> Floats:
+    """Return the logs of the densities of values, given which mode the value before each was of.
+
+    Parameters
+    ----------
+    lower, upper : ndarray of shape (n, k)
+        From ``log_densities``.
+    is_upper : ndarray of shape (n, k)
+        How likely each value is of the upper mode.
+    """
+    share = rows[N_UPPER] / (rows[N_LOWER] + rows[N_UPPER])
+    to_upper = (rows[SWITCHES] + SWITCHES_PRIOR * share) / (rows[N_LOWER] + SWITCHES_PRIOR)
+    to_lower = (rows[SWITCHES] + SWITCHES_PRIOR * (1.0 - share)) / (rows[N_UPPER] + SWITCHES_PRIOR)
+    foretold = np.empty(is_upper.shape)
+    foretold[0] = share
+    before = is_upper[:-1]
+    foretold[1:] = before * (1.0 - to_lower) + (1.0 - before) * to_upper
+    np.minimum(np.maximum(foretold, 1e-6), 1.0 - 1e-6, out=foretold)
+    found: Floats = np.logaddexp(lower + np.log((1.0 - foretold) / (1.0 - share)), upper + np.log(foretold / share))
+    return found
 
 
 def are_apart(rows: Floats) -> Bools:
@@ -175,7 +212,7 @@ def probability(rows: Floats, y: Floats, side: Side) -> Floats:
 
     No probability is below that of a first change of what never varied: see ``probability.flat_limit``.
 
-    >>> rows = np.array([0.0, 10.0, 50.0, 50.0, 1.0, 1.0, 9.0, 9.0, 1.0])[:, None]
+    >>> rows = np.array([0.0, 10.0, 50.0, 50.0, 1.0, 1.0, 9.0, 9.0, 9.0, 1.0])[:, None]
     >>> [round(float(probability(rows, np.array([y]), "both")[0]), 4) for y in (0.0, 10.0, 12.0, 5.0)]
     [1.0, 1.0, 0.0499, 0.0]
     """

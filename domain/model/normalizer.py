@@ -189,16 +189,3 @@ class BucketNormalizer:
         self.calibration.load(state["calibration"])
         self.peak.load(state["peak"])
         self.strength_peak.load(state["strength_peak"])
-
-
-def exponent_of_best(exponent: float, n_judged: int) -> float:
-    """Return the exponent of the smallest of n probabilities: ``1 - (1 - p)^n``.
-
-    >>> round(exponent_of_best(-math.log(0.01), 10), 4) == round(-math.log(1 - 0.99**10), 4)
-    True
-    """
-    n = max(n_judged, 1)
-    if exponent > 40.0:
-        return exponent - math.log(n)  # p is far below rounding: 1 - (1 - p)^n = n p
-    p = min(math.exp(-exponent), 1.0 - 1e-16)
-    return max(0.0, -math.log(-math.expm1(n * math.log1p(-p))))

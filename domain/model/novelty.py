@@ -72,7 +72,7 @@ PROVEN_SECONDS: Final = (14 * DAY, 21 * DAY)
 PROVEN_VALUES: Final = 1_500.0
 """History that it takes until noise is what the series' own tails make it, and not normal: two to three weeks, in which
 each weekday came twice, and so many values. Chosen, measured by benchmarks/nab.py: what a younger series shows in its
-tails is mostly its first incidents."""
+tails is mostly its first incidents, unless all its values lie so: see ``families.tail_evidence``."""
 SCORE_HALF: Final = 0.67
 """Surprise whose score is 50. Chosen: surprises worth a look, from about 2, come to 75."""
 

@@ -1,14 +1,16 @@
 """Scores of a bucket: what its detectors found becomes records, influencers, bucket influencers and one score.
 
-The least probable finding speaks for the bucket, as the best of all values judged in it: ``1 - (1 - p)^n``. The same is
-asked of each influencer field, with the findings that have a value of it. Each of these has its own history to be
-calibrated against. What a series never showed before bypasses that history: it is scored as it is, or higher if it is
-improbable too. Scores come with what they rest on, and a bucket with what it makes of earlier ones: ``hindsight.py``.
+The probability of a bucket is the joint one of all that was found in it (``joint.py``). The same is asked of each value
+of an influencer field, with the records that it explains among the values judged that it takes part in, and of each
+field, as the best of its values. Buckets and fields have their own history to be calibrated against. What a series
+never showed before bypasses that history: it is scored as it is, or higher if it is improbable too. Scores come with
+what they rest on, and a bucket with what it makes of earlier ones: ``hindsight.py``.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, Final
 
 import numpy as np
@@ -28,7 +30,9 @@ from domain.model.hindsight import (
     window_seconds,
 )
 from domain.model.influences import Explained
-from domain.model.normalizer import BucketNormalizer, exponent_of_best, severity
+from domain.model.joint import exponent_of_best, joint_exponent
+from domain.model.normalizer import BucketNormalizer, severity
+from domain.model.participation import TakingPart
 from domain.model.results import (
     BucketInfluencer,
     BucketResult,
@@ -66,6 +70,10 @@ class Evidence:
         """Return the better of each of two findings about the same thing."""
         exponent, share = max((self.exponent, self.share), (other.exponent, other.share))
         return Evidence(exponent, share, max(self.strength, other.strength))
+
+    def probability(self) -> float:
+        """Return the smaller of the probabilities of both kinds."""
+        return math.exp(-max(self.exponent, self.strength))
 
     def part(self, influence: float) -> "Evidence":
         """Return what of it one value explains: the probability to the power of its influence."""
@@ -123,23 +131,21 @@ class BucketScorer:
         if not any(finding.exponents.size for finding in findings):
             return self._usual(bucket_start, event_count, is_interim=is_interim)
         n_judged = sum(finding.candidates.n_judged for finding in findings)
+        cutoff = min(CUTOFF, RECORDS_PER_BUCKET_EXPECTED / max(n_judged, 1))
         strengths = [finding.candidates.strength(n_judged) * finding.candidates.is_news for finding in findings]
-        best = _best_of_all(findings, strengths)
-        records = self._records(detectors, findings, strengths, n_judged)
-        influencers = self._influencers(records, bucket_start)
-        evidence = {BUCKET_TIME: best, **{name: Evidence() for name in self._fields}}
-        for found in records:
-            for name, values in found.explained:
-                evidence[name] = evidence[name].or_better(found.evidence.part(values[0][1]))
+        records = self._records(detectors, findings, strengths, cutoff)
+        of_values = _of_values(records, TakingPart(detectors, findings), -math.log(cutoff))
+        influencers = self._influencers(of_values, bucket_start)
+        evidence = self._evidence(_best_of_all(findings, strengths), records, of_values, n_judged, cutoff)
         unusual = {name: each for name, each in evidence.items() if each.exponent > 0.0 or each.strength > 0.0}
-        seen = [self._bucket_influencer(name, each, n_judged, bucket_start) for name, each in unusual.items()]
+        seen = [self._bucket_influencer(name, each, bucket_start) for name, each in unusual.items()]
         bucket_influencers = [item for item in seen if item.anomaly_score > 0.0]
         score = max((item.anomaly_score for item in bucket_influencers), default=0.0)
         renormalizations = []
         if not is_interim:
             bases = [item.basis for item in bucket_influencers] + [item.basis for item in influencers]
             bases += [found.record.basis for found in records]
-            risen = {**_risen(detectors, findings), **self._learn(unusual, n_judged, bucket_start)}
+            risen = {**_risen(detectors, findings), **self._learn(unusual, bucket_start)}
             renormalizations = self._review.of_bucket(bucket_start, bases, risen)
         return BucketResult(
             timestamp_ms=bucket_start * 1000,
@@ -171,21 +177,40 @@ class BucketScorer:
             renormalizations=renormalizations,
         )
 
-    def _bucket_influencer(self, name: str, evidence: Evidence, n_judged: int, bucket_start: int) -> BucketInfluencer:
-        exponent = exponent_of_best(evidence.exponent, n_judged)
-        score, basis = self._score(name, evidence, exponent, bucket_start)
-        raw = float(severity(np.array([exponent]))[0]) if score > 0.0 else 0.0
-        return BucketInfluencer(name, score, score, raw, math.exp(-max(exponent, evidence.strength)), basis)
+    def _evidence(
+        self,
+        best: Evidence,
+        records: list[Found],
+        of_values: dict[tuple[str, str], tuple[Evidence, float]],
+        n_judged: int,
+        cutoff: float,
+    ) -> dict[str, Evidence]:
+        """Return what speaks for the bucket, and for each influencer field: the best of its values.
 
-    def _score(self, name: str, evidence: Evidence, exponent: float, bucket_start: int) -> tuple[float, Basis]:
+        There are as many values like one as it goes into what was judged.
+        """
+        exponents = [found.evidence.exponent for found in records]
+        joint = joint_exponent(exponents, n_judged, -math.log(cutoff), best.exponent)
+        evidence = {BUCKET_TIME: replace(best, exponent=joint), **{name: Evidence() for name in self._fields}}
+        for (name, _), (each, n_own) in of_values.items():
+            of_field = exponent_of_best(each.exponent, n_judged / n_own)
+            evidence[name] = evidence[name].or_better(replace(each, exponent=of_field))
+        return evidence
+
+    def _bucket_influencer(self, name: str, evidence: Evidence, bucket_start: int) -> BucketInfluencer:
+        score, basis = self._score(name, evidence, bucket_start)
+        raw = float(severity(np.array([evidence.exponent]))[0]) if score > 0.0 else 0.0
+        return BucketInfluencer(name, score, score, raw, evidence.probability(), basis)
+
+    def _score(self, name: str, evidence: Evidence, bucket_start: int) -> tuple[float, Basis]:
         """Return the better of the scores for being improbable and for being new, and what it rests on."""
         normalizer = self._normalizers[name]
-        score, height = normalizer.judge(exponent)
+        score, height = normalizer.judge(evidence.exponent)
         ordinary, peak = evidence.share * score, normalizer.peak.at(bucket_start)
         basis = Basis(self._scopes[name], ordinary, height, peak, evidence.strength)
         return max(ordinary, score_for_records(evidence.strength)), basis
 
-    def _learn(self, unusual: dict[str, Evidence], n_judged: int, bucket_start: int) -> dict[str, tuple[float, float]]:
+    def _learn(self, unusual: dict[str, Evidence], bucket_start: int) -> dict[str, tuple[float, float]]:
         """Take a bucket into the history; return the scopes whose peak rose, with heights and strengths."""
         risen = {}
         for name, normalizer in self._normalizers.items():
@@ -193,13 +218,12 @@ class BucketScorer:
             if each is None:
                 normalizer.calibration.learn_usual(1)
                 continue
-            exponent = exponent_of_best(each.exponent, n_judged)
-            height = normalizer.judge(exponent)[1]
+            height = normalizer.judge(each.exponent)[1]
             peaks = normalizer.peak.at(bucket_start), normalizer.strength_peak.at(bucket_start)
             is_higher = is_risen(height, peaks[0], RISE_HEIGHT_MIN)
             if is_higher or is_risen(each.strength, peaks[1], RISE_STRENGTH_MIN):
                 risen[self._scopes[name]] = (height, each.strength)
-            normalizer.learn(exponent, each.strength, bucket_start)
+            normalizer.learn(each.exponent, each.strength, bucket_start)
         return risen
 
     def _records(
@@ -207,9 +231,8 @@ class BucketScorer:
         detectors: Sequence[DetectorModel],
         findings: Sequence[Findings],
         strengths: Sequence[Floats],
-        n_judged: int,
+        cutoff: float,
     ) -> list[Found]:
-        cutoff = min(CUTOFF, RECORDS_PER_BUCKET_EXPECTED / max(n_judged, 1))
         least = -math.log(cutoff)
         records = []
         for finding, strength in zip(findings, strengths, strict=True):
@@ -225,19 +248,14 @@ class BucketScorer:
         records.sort(key=_most_unusual_first)
         return records
 
-    def _influencers(self, records: list[Found], bucket_start: int) -> list[InfluencerResult]:
-        strongest: dict[tuple[str, str], Evidence] = {}
-        for found in records:
-            for name, values in found.explained:
-                for value, influence in values:
-                    evidence = strongest.get((name, value), Evidence())
-                    strongest[name, value] = evidence.or_better(found.evidence.part(influence))
+    def _influencers(
+        self, of_values: dict[tuple[str, str], tuple[Evidence, float]], bucket_start: int
+    ) -> list[InfluencerResult]:
         results = []
-        for (name, value), evidence in strongest.items():
-            score, basis = self._score(name, evidence, evidence.exponent, bucket_start)
+        for (name, value), (evidence, _) in of_values.items():
+            score, basis = self._score(name, evidence, bucket_start)
             if score > 0.0:
-                probability = math.exp(-max(evidence.exponent, evidence.strength))
-                results.append(InfluencerResult(name, value, score, score, probability, basis))
+                results.append(InfluencerResult(name, value, score, score, evidence.probability(), basis))
         results.sort(key=lambda item: (-item.influencer_score, item.influencer_field_name, item.influencer_field_value))
         return results
 
@@ -251,6 +269,30 @@ class BucketScorer:
         for name, normalizer in self._normalizers.items():
             normalizer.load(state["normalizers"][name])
         self._review.load(state["review"])
+
+
+def _of_values(
+    records: list[Found], taking_part: TakingPart, threshold: float
+) -> dict[tuple[str, str], tuple[Evidence, float]]:
+    """Return what speaks for each value of an influencer field, and at how many of the values judged it takes part.
+
+    Parameters
+    ----------
+    threshold : float
+        Exponent that records are written from.
+    """
+    parts: dict[tuple[str, str], list[Evidence]] = {}
+    for found in records:
+        for name, values in found.explained:
+            for value, influence in values:
+                parts.setdefault((name, value), []).append(found.evidence.part(influence))
+    of_values = {}
+    for (name, value), own in parts.items():
+        n_own = max(taking_part.count(name, value), 1.0)
+        best = reduce(Evidence.or_better, own)
+        joint = joint_exponent([each.exponent for each in own], n_own, threshold)
+        of_values[name, value] = (replace(best, exponent=joint), n_own)
+    return of_values
 
 
 def _best_of_all(findings: Sequence[Findings], strengths: Sequence[Floats]) -> Evidence:

@@ -70,6 +70,10 @@ class SeriesTable:
         """Series alive."""
         return len(self.slot_of)
 
+    def n_with(self, text: str) -> int:
+        """Return how many series alive have a text in their names, given that one has."""
+        return self._uses.get(text, 1)
+
     def cost_of(self, name: Name) -> int:
         """Return the bytes that a name takes, with those of its texts that are not there yet."""
         cost = NAME_BYTES + FIELD_BYTES * max(len(name) - 1, 0)

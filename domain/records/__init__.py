@@ -5,7 +5,7 @@ The way through: `reader` recognises the format and cuts the stream; `json_reade
 (`decimals`) and coded texts (`dictionary`); `codec` stores the batch.
 """
 
-from domain.records.batch import RecordBatch, RecordSchema
+from domain.records.batch import RecordBatch, RecordSchema, has_same_columns, join_batches, numbers_of
 from domain.records.codec import CorruptBatch, EncodedBatch, content_digest, decode_batch, encode_batch
 from domain.records.csv_reader import CsvFormat, CsvHeader, find_csv_cut, read_csv
 from domain.records.dictionary import TextColumn
@@ -27,6 +27,9 @@ __all__ = [
     "encode_batch",
     "find_csv_cut",
     "find_json_cut",
+    "has_same_columns",
+    "join_batches",
+    "numbers_of",
     "read_csv",
     "read_json",
     "read_records",

@@ -4,7 +4,7 @@
 what the analysis folds. `build_batch` is the one way from texts to a batch, so all formats mean the same.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.records.decimals import parse_numbers
-from domain.records.dictionary import TextColumn, encode_texts
+from domain.records.dictionary import TextColumn, encode_texts, join_columns
 from domain.records.spans import Spans
 from domain.records.time_format import EPOCH_MS, parse_times
 
@@ -89,6 +89,12 @@ def _distinct(names: Iterable[str | None]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name and name != CATEGORY_FIELD))
 
 
+COUNTS = (
+    "record_count", "invalid_date_count", "input_bytes", "input_field_count", "missing_field_count",
+    "malformed_count",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordBatch:
     """Records as columns.
@@ -122,6 +128,32 @@ class RecordBatch:
 
     def __len__(self) -> int:
         return len(self.time_ms)
+
+
+def has_same_columns(batch: RecordBatch, other: RecordBatch) -> bool:
+    """Tell whether two batches have the same fields, so that they can be joined."""
+    return batch.numbers.keys() == other.numbers.keys() and batch.texts.keys() == other.texts.keys()
+
+
+def join_batches(batches: Sequence[RecordBatch]) -> RecordBatch:
+    """Return the records of some batches of the same fields, at least one, as one batch in the same order."""
+    first = batches[0]
+    if len(batches) == 1:
+        return first
+    assert all(has_same_columns(first, other) for other in batches[1:])
+    return RecordBatch(
+        np.concatenate([batch.time_ms for batch in batches]),
+        {name: np.concatenate([batch.numbers[name] for batch in batches]) for name in first.numbers},
+        {name: join_columns([batch.texts[name] for batch in batches]) for name in first.texts},
+        *(sum(getattr(batch, name) for batch in batches) for name in COUNTS),
+    )
+
+
+def numbers_of(column: TextColumn) -> NDArray[np.float64]:
+    """Return the numbers that a column of texts would have been read as: of shape (n,), NaN where there is none."""
+    values = np.append(parse_numbers(Spans.of_texts(column.values)), np.nan)
+    numbers: NDArray[np.float64] = values[column.codes]  # -1, the code of a missing text, is the last place
+    return numbers
 
 
 @dataclass(frozen=True, slots=True)

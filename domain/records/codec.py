@@ -11,6 +11,7 @@ end.
 
 import hashlib
 import struct
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from domain.errors import DomainError
-from domain.records.batch import RecordBatch
+from domain.records.batch import COUNTS, RecordBatch
 from domain.records.dictionary import TextColumn
 
 CODEC = "columns/1+zstd"
@@ -36,10 +37,8 @@ _SCALE_MAX = 9
 
 _SAMPLE = 64
 _EXACT_MAX = 1 << 53
-_COUNTS = (
-    "record_count", "invalid_date_count", "input_bytes", "input_field_count", "missing_field_count",
-    "malformed_count",
-)  # fmt: skip
+_EASY_MAX = 1 << 30
+"""Whole numbers up to here, and two bytes more, are exact in every type that columns are made of."""
 
 
 class CorruptBatch(DomainError):
@@ -103,7 +102,7 @@ def encode_batch(batch: RecordBatch) -> EncodedBatch:
     pieces: list[bytes] = []
     header = _Header(
         n=len(batch),
-        counts={name: getattr(batch, name) for name in _COUNTS},
+        counts={name: getattr(batch, name) for name in COUNTS},
         time=_pack_times(batch.time_ms, pieces),
         numbers=[_pack_numbers(name, column, pieces) for name, column in batch.numbers.items()],
         texts=[
@@ -122,7 +121,7 @@ def content_digest(batch: RecordBatch) -> bytes:
 
     NaNs count as one value; the order of columns counts, the codec and machine do not.
     """
-    counts = [getattr(batch, name) for name in _COUNTS]
+    counts = [getattr(batch, name) for name in COUNTS]
     shape = [len(batch), counts, list(batch.numbers), [[n, c.values] for n, c in batch.texts.items()]]
     digest = hashlib.sha256(msgspec.json.encode(shape))
     digest.update(batch.time_ms.astype("<i8", copy=False).tobytes())
@@ -232,7 +231,17 @@ def _decompress(body: bytes) -> bytes:
     if not 4 <= size <= CONTENT_BYTES_MAX:
         reason = f"content of {size} bytes"
         raise ValueError(reason)
-    return zstandard.ZstdDecompressor().decompress(body, max_output_size=CONTENT_BYTES_MAX)
+    return _of_thread.decompressor.decompress(body, max_output_size=CONTENT_BYTES_MAX)
+
+
+class _OfThread(threading.local):
+    """What a thread keeps to itself; making it takes a fifth of the time of a small batch."""
+
+    def __init__(self) -> None:
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_of_thread = _OfThread()
 
 
 class _Reader:
@@ -255,12 +264,23 @@ class _Reader:
             reason = f"width {width}, length {n}"
             raise ValueError(reason)
         planes = np.frombuffer(self.take(n * width), np.uint8).reshape(width, n)
-        return np.ascontiguousarray(planes.T).reshape(-1)
+        if width == 1:
+            return planes.reshape(-1)
+        found = np.empty((n, width), np.uint8)
+        for place, plane in enumerate(planes):  # several times faster than a copy of the transposed planes
+            found[:, place] = plane
+        return found.reshape(-1)
 
-    def integers(self, n: int, packed: _Packed) -> NDArray[np.int64]:
+    def integers(self, n: int, packed: _Packed, wanted: type[Any] = np.int64) -> NDArray[Any]:
+        """Return whole numbers, as the type wanted where it is plain that each fits, else as int64."""
         if not n:
-            return np.zeros(0, dtype=np.int64)
-        stored = self.unshuffled(n, packed.width).view(f"<u{packed.width}").astype(np.uint64)
+            return np.zeros(0, dtype=wanted)
+        narrow = self.unshuffled(n, packed.width).view(f"<u{packed.width}")
+        if packed.width <= 2 and abs(packed.offset) < _EASY_MAX:
+            stored = narrow.astype(wanted)
+            stored += wanted(packed.offset)
+            return stored
+        stored = narrow.astype(np.uint64)
         stored += np.uint64(packed.offset & 0xFFFFFFFFFFFFFFFF)
         return stored.view(np.int64)
 
@@ -272,7 +292,7 @@ def _decode(content: bytes) -> RecordBatch:
     time_ms = np.cumsum(steps) + struct.unpack("<q", reader.take(8))[0]
     numbers = {head.name: _read_numbers(reader, header.n, head) for head in header.numbers}
     texts = {head.name: _read_texts(reader, header.n, head) for head in header.texts}
-    if reader.place != len(content) or set(header.counts) != set(_COUNTS):
+    if reader.place != len(content) or set(header.counts) != set(COUNTS):
         reason = "content goes on after its end, or lacks counts"
         raise ValueError(reason)
     return RecordBatch(time_ms, numbers, texts, **header.counts)
@@ -289,7 +309,8 @@ def _read_numbers(reader: _Reader, n: int, head: _NumberHead) -> NDArray[np.floa
     if head.packed is None:
         found = reader.unshuffled(n_numbers, 8).view("<f8").astype(np.float64)
     else:
-        found = reader.integers(n_numbers, head.packed) / 10.0 ** max(head.scale, 0)
+        mantissas = reader.integers(n_numbers, head.packed, np.float64)
+        found = mantissas / 10.0**head.scale if head.scale > 0 else mantissas.astype(np.float64, copy=False)
     if n_numbers == n:
         return found
     numbers = np.full(n, np.nan)
@@ -298,9 +319,9 @@ def _read_numbers(reader: _Reader, n: int, head: _NumberHead) -> NDArray[np.floa
 
 
 def _read_texts(reader: _Reader, n: int, head: _TextHead) -> TextColumn:
-    codes = reader.integers(n, head.packed)
+    codes = reader.integers(n, head.packed, np.int32)
     _check_codes(codes, head.values)
-    return TextColumn(codes.astype(np.int32), head.values)
+    return TextColumn(codes.astype(np.int32, copy=False), head.values)
 
 
 def _check_codes(codes: NDArray[np.int64], values: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ in which the earliest row wins its slot; rows whose text is not the winner's go 
 another multiplier, and what is left after the last round to a plain dict.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,22 @@ class TextColumn:
 
     codes: NDArray[np.int32]
     values: list[str]
+
+
+def join_columns(columns: Sequence[TextColumn]) -> TextColumn:
+    """Return columns one after another as one.
+
+    >>> joined = join_columns([TextColumn(np.array([0, -1, 1]), ["a", "b"]), TextColumn(np.array([0, 1]), ["b", "c"])])
+    >>> joined.codes.tolist(), joined.values
+    ([0, -1, 1, 1, 2], ['a', 'b', 'c'])
+    """
+    code_of: dict[str, int] = {}
+    codes = []
+    for column in columns:
+        own = [code_of.setdefault(value, len(code_of)) for value in column.values]
+        own.append(-1)  # where the code of a missing text points to
+        codes.append(np.array(own, dtype=np.int32)[column.codes])
+    return TextColumn(np.concatenate(codes), list(code_of))
 
 
 def encode_texts(spans: Spans) -> TextColumn:

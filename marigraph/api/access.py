@@ -1,5 +1,7 @@
 """Who may call an endpoint: the check of each request's credentials and privilege, and how refusals are worded."""
 
+import ipaddress
+from collections.abc import Collection
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -68,10 +70,14 @@ class Gate:
     ----------
     control : AccessControl or None
         None: everybody may do everything, and credentials that come all the same are not looked at.
+    names : collection of str or None
+        What the server may be called by who need not say who he is, besides the addresses of this machine: a page of
+        another site can have its own name lead here, and then read the answers. None: anything.
     """
 
-    def __init__(self, control: AccessControl | None) -> None:
+    def __init__(self, control: AccessControl | None, names: Collection[str] | None = None) -> None:
         self._control = control
+        self._names = names
         self._limiter = CapacityLimiter(LOGIN_THREADS)
 
     async def admit(self, endpoint: Endpoint, request: Request) -> Principal:
@@ -81,6 +87,7 @@ class Gate:
             return ANONYMOUS
         _check_origin(request)
         if control is None:
+            self._check_host(request.headers.get("host", ""))
             return ANONYMOUS
         header = request.headers.get("authorization", "").strip()
         if not header:
@@ -98,6 +105,35 @@ class Gate:
         if endpoint.privilege != "any" and not principal.may(endpoint.privilege):
             raise HttpError(403, _missing(endpoint, principal), type="security_exception")
         return principal
+
+    def _check_host(self, host: str) -> None:
+        name = name_of(host)
+        if self._names is None or not host or name in self._names or is_loopback(name):
+            return
+        msg = f"[{host[:256]}] is no name of this server; `marigraph serve --allow-host NAME` lets it answer to one"
+        raise HttpError(403, msg, type="security_exception")
+
+
+def name_of(host: str) -> str:
+    """Return the name or address in a Host header, in lower case; empty if there is none.
+
+    >>> name_of("Localhost:9200"), name_of("[::1]:9200"), name_of("[")
+    ('localhost', '::1', '')
+    """
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches an address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _check_origin(request: Request) -> None:

@@ -12,8 +12,13 @@ from marigraph.schema import SchemaError, check_ready
 API_VERSION: Final = "7.17.0"
 """The version that clients are told: the newest whose API this is, and one that all of them accept."""
 
+BUILD_DATE: Final = "2026-01-01T00:00:00.000Z"
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """Prometheus' text format."""
+
+
+ANALYZER: Final = {"tokenizer": "ml_classic"}
+"""What comes nearest to the tokens that messages have by default, of all that an analyzer can say."""
 
 
 def _root(call: Call) -> Any:
@@ -26,7 +31,7 @@ def _root(call: Call) -> Any:
             "build_flavor": "default",
             "build_type": "marigraph",
             "build_hash": __version__,
-            "build_date": "2026-01-01T00:00:00.000Z",
+            "build_date": BUILD_DATE,
             "build_snapshot": False,
             "lucene_version": "8.11.1",
             "minimum_wire_compatibility_version": "6.8.0",
@@ -36,10 +41,13 @@ def _root(call: Call) -> Any:
     }
 
 
-def _info(_call: Call) -> Any:
+def _info(call: Call) -> Any:
+    limit = call.app.memory_mib_max
+    names = ("effective_max_model_memory_limit", "total_ml_memory")
     return {
         "defaults": {
             "anomaly_detectors": {
+                "categorization_analyzer": ANALYZER,
                 "model_memory_limit": "1gb",
                 "categorization_examples_limit": 4,
                 "model_snapshot_retention_days": MODEL_SNAPSHOT_RETENTION_DAYS_DEFAULT,
@@ -49,7 +57,7 @@ def _info(_call: Call) -> Any:
         },
         "upgrade_mode": False,
         "native_code": {"version": __version__, "build_hash": __version__},
-        "limits": {},
+        "limits": {} if limit is None else dict.fromkeys(names, f"{limit}mb"),
     }
 
 

@@ -12,7 +12,7 @@ DATAFEEDS: Final = "/datafeeds"
 DATAFEED: Final = "/datafeeds/{datafeed_id}"
 
 ALLOW_NO_MATCH: Final = Parameter(
-    "allow_no_match", "bool", ("allow_no_datafeeds",), description="Whether a pattern may match nothing."
+    "allow_no_match", "bool", deprecated=("allow_no_datafeeds",), description="Whether a pattern may match nothing."
 )
 JOB_ID_WARNING: Final = "The ability to update a datafeed's job_id is deprecated."
 

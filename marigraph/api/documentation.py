@@ -20,7 +20,7 @@ ERRORS: Final = {
     403: "the credentials do not give the privilege",
     404: "there is no such job or result",
     405: "the path has other methods",
-    406: "the type of the body is none that is understood",
+    406: "the type of the body, or the format asked for, is none that is understood",
     408: "the body did not come in time",
     409: "the state of the job does not allow it",
     413: "the body is too long",
@@ -31,8 +31,10 @@ ERRORS: Final = {
 }
 
 
-ALWAYS: Final = (400, 401, 403, 429, 500, 503)
-OF_BODIES: Final = (406, 408, 413)
+PATH_NAMES: Final = ((), ("one",), ("two",))
+"""What tells the operations of an endpoint apart that has several paths."""
+ALWAYS: Final = (400, 401, 403, 406, 429, 500, 503)
+OF_BODIES: Final = (408, 413)
 
 
 def describe(endpoint: Endpoint, path: str, method: str) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def describe(endpoint: Endpoint, path: str, method: str) -> dict[str, Any]:
         "operationId": "_".join(
             (
                 endpoint.name,
-                *(("one",) if path != endpoint.full_paths[0] else ()),
+                *PATH_NAMES[endpoint.full_paths.index(path) % len(endpoint.paths)],
                 *((method.lower(),) if is_one_of_several else ()),
             )
         ),

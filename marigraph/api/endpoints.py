@@ -27,6 +27,8 @@ class Lane(Enum):
     READ = 24
     WRITE = 32
     WAIT = 256
+    REPLAY = 2
+    """Replays of the log: each keeps a core busy, and a model in memory."""
 
 
 Privilege = Literal["manage_ml", "monitor_ml", "read_history", "any", "none"]
@@ -60,6 +62,8 @@ class Call:
         Two posts with the same one are the same post.
     every : bool
         All of a list is wanted, whatever the bounds of a page; only callers in this process may ask for that.
+    on_event : callable
+        Called after each event of a replay, for progress.
     """
 
     app: Application
@@ -71,6 +75,7 @@ class Call:
     metrics: "Metrics | None" = None
     idempotency_key: str | None = None
     every: bool = False
+    on_event: Callable[[], None] = lambda: None
     warnings: list[str] = field(default_factory=list)
 
 
@@ -115,8 +120,10 @@ def all_endpoints() -> list[Endpoint]:
         absent,
         cluster,
         datafeeds,
+        explanations,
         history,
         jobs,
+        neighbours,
         results,
         snapshots,
     )
@@ -128,5 +135,7 @@ def all_endpoints() -> list[Endpoint]:
         *snapshots.ENDPOINTS,
         *datafeeds.ENDPOINTS,
         *history.ENDPOINTS,
+        *explanations.ENDPOINTS,
         *absent.ENDPOINTS,
+        *neighbours.ENDPOINTS,
     ]

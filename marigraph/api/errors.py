@@ -1,5 +1,7 @@
 """Which status and error type each refusal gets, and the error body that clients read."""
 
+import traceback
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from domain import errors
@@ -74,6 +76,13 @@ def refusal_of(error: Exception) -> Refusal:
         if kind in REFUSALS:
             return REFUSALS[kind]
     return Refusal(500, "exception")
+
+
+def trace_of(error: Exception) -> str:
+    """Return where an error comes from, by functions and lines; files of the server stay its own."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = (f"  at {Path(frame.filename).stem}.{frame.name}:{frame.lineno}" for frame in reversed(frames))
+    return "\n".join((f"{type(error).__name__}: {error}", *lines))
 
 
 def error_body(status: int, type_name: str, reason: str, challenges: tuple[str, ...] = ()) -> dict[str, Any]:

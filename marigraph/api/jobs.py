@@ -7,12 +7,13 @@ from domain.errors import InvalidArgument, ParseError
 from marigraph import handlers, queries
 from marigraph.api.endpoints import Call, Endpoint, Lane
 from marigraph.api.parameters import Parameter
+from marigraph.codec import stream_of
 
 JOBS: Final = "/anomaly_detectors"
 JOB: Final = "/anomaly_detectors/{job_id}"
 
 ALLOW_NO_MATCH: Final = Parameter(
-    "allow_no_match", "bool", ("allow_no_jobs",), description="Whether a pattern may match nothing."
+    "allow_no_match", "bool", deprecated=("allow_no_jobs",), description="Whether a pattern may match nothing."
 )
 TIMEOUT: Final = Parameter("timeout", "duration", description="How long to wait.")
 SERVER_SIDE: Final = tuple(
@@ -93,7 +94,16 @@ def _delete(call: Call) -> Any:
     answer = handlers.delete_job(call.app, call.path["job_id"], call.context, force=force)
     if call.parameters.get("wait_for_completion", True):
         return answer
-    return {"task": f"{call.app.node_id}:{call.app.store.read_checkpoint('jobs')}"}  # done already
+    return {"task": f"{call.app.node_id}:{_position_of_last(call)}"}  # done already
+
+
+def _position_of_last(call: Call) -> int:
+    """Return where the log has the last event of the job."""
+    stream = stream_of(call.path["job_id"])
+    head = call.app.store.head(stream)
+    assert head is not None
+    [event] = call.app.store.read_stream(stream, head.version - 1, 1)
+    return event.position
 
 
 def _validate(call: Call) -> Any:

@@ -5,7 +5,7 @@ know is refused, wherever it stands.
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -32,6 +32,8 @@ class Parameter:
         As the rest of the program calls it.
     aliases : tuple of str
         Other names that clients use.
+    deprecated : tuple of str
+        Names of earlier versions; who uses one is warned.
     place : {"both", "query", "body"}
         Where it may stand.
     """
@@ -41,11 +43,12 @@ class Parameter:
     aliases: tuple[str, ...] = ()
     place: Literal["both", "query", "body"] = "both"
     description: str = ""
+    deprecated: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """All names."""
-        return (self.name, *self.aliases)
+        return (self.name, *self.aliases, *self.deprecated)
 
 
 def read_parameters(
@@ -55,6 +58,7 @@ def read_parameters(
     query: Sequence[tuple[str, str]],
     body: Mapping[str, Any],
     section: str,
+    warnings: list[str] | None = None,
 ) -> dict[str, Any]:
     """Merge and check the parameters of a request; absent ones are left out.
 
@@ -64,6 +68,8 @@ def read_parameters(
         Of the request, for the message.
     section : str
         What the body is called in messages.
+    warnings : list of str, optional
+        Takes what the caller is to be warned of.
 
     Raises
     ------
@@ -77,6 +83,8 @@ def read_parameters(
         if name not in in_body:
             msg = f"[1:2] [{section}] unknown field [{name}]"
             raise UnknownField(msg)
+    if warnings is not None:
+        warnings += _deprecations(declared, {*body, *(name for name, _ in query)})
     found: dict[str, Any] = {}
     for name, text in query:
         if name in in_query:
@@ -85,6 +93,11 @@ def read_parameters(
         if value is not None:
             found[in_body[name].name] = _from_body(in_body[name], value, section)
     return found
+
+
+def _deprecations(declared: Sequence[Parameter], names: Set[str]) -> list[str]:
+    used = ((each, name) for each in declared for name in each.deprecated if name in names)
+    return [f"Deprecated field [{name}] used, expected [{each.name}] instead" for each, name in used]
 
 
 def _check_query_names(path: str, names: Sequence[str], known: Sequence[str]) -> None:

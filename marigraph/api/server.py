@@ -1,6 +1,5 @@
 """Serving: the web application on a port, with or without TLS, until the process is told to stop."""
 
-import ipaddress
 import logging
 import signal
 import socket
@@ -15,6 +14,7 @@ from starlette.types import ASGIApp
 from domain.errors import InvalidArgument
 from marigraph import schema
 from marigraph.access import AccessControl
+from marigraph.api.access import is_loopback
 from marigraph.api.protocol import BoundedProtocol
 from marigraph.api.web import make_app
 from marigraph.bootstrap import bootstrap_server
@@ -47,6 +47,8 @@ class Listening:
     tls_key: Path | None = None
     requires_credentials: bool = False
     """Whether even callers on this machine must say who they are; others always must."""
+    names: frozenset[str] = frozenset()
+    """What the server may be called besides the addresses of this machine, where nobody must say who he is."""
 
     @property
     def url(self) -> str:
@@ -66,22 +68,12 @@ class Listening:
             raise InvalidArgument(msg)
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches an address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def serve(settings: Settings, listening: Listening) -> None:
     """Serve until SIGINT or SIGTERM; no job is closed by that, and nothing acknowledged is lost."""
     listening.check()
     application = bootstrap_server(settings)
     try:
-        app = make_app(application, control_of(application, listening))
+        app = make_app(application, control_of(application, listening), listening.names)
         server = StoppingServer(application, configure(app, listening))
         with _listen(listening) as listener:
             port = listener.getsockname()[1]

@@ -7,7 +7,7 @@ that goes wrong is answered with the API's error body; what is no refusal of our
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from itertools import product
 from typing import Any, Final
@@ -25,6 +25,7 @@ from domain.errors import DomainError, UnknownField
 from marigraph import __version__
 from marigraph.access import AccessControl
 from marigraph.api.access import Gate
+from marigraph.api.answers import PRODUCT, opaque_id, options_of, refuse
 from marigraph.api.bodies import (
     BODY_BYTES_MAX,
     CONFIG_BYTES_MAX,
@@ -39,11 +40,12 @@ from marigraph.api.bodies import (
 )
 from marigraph.api.cluster import API_VERSION
 from marigraph.api.documentation import describe
-from marigraph.api.endpoints import Call, Endpoint, Lane, Text, all_endpoints
-from marigraph.api.errors import RETRY_AFTER_SECONDS, HttpError, error_body, plain_error_body, refusal_of
+from marigraph.api.endpoints import BASES, Call, Endpoint, Lane, Text, all_endpoints
+from marigraph.api.errors import HttpError
 from marigraph.api.metrics import NO_ENDPOINT, Metrics
+from marigraph.api.neighbours import answer_about_documents
 from marigraph.api.page import render
-from marigraph.api.parameters import as_bool, read_parameters
+from marigraph.api.parameters import read_parameters
 from marigraph.api.shaping import encode, shape
 from marigraph.context import Context
 from marigraph.serving import Server
@@ -53,22 +55,19 @@ log = logging.getLogger(__name__)
 REQUESTS_MAX: Final = 1_000
 """Requests in work at once; beyond that they are refused with 429."""
 
-OPAQUE_ID_CHARACTERS_MAX: Final = 256
-"""Longest client-given request id that is kept."""
-
-PRODUCT: Final = {"X-Elastic-Product": "Elasticsearch"}
-"""Without this header on their first answer, newer clients refuse to work."""
-
 WARNING_AGENT: Final = f"299 Elasticsearch-{API_VERSION}-unknown"
 """How a warning begins: test runners of the API accept no other agent."""
+
+OURS: Final = (*BASES, "/_marigraph")
+"""Below these no path is about documents or indices."""
 
 
 class Front:
     """Answers the requests of one server."""
 
-    def __init__(self, app: Server, control: AccessControl | None = None) -> None:
+    def __init__(self, app: Server, gate: Gate) -> None:
         self._app = app
-        self._gate = Gate(control)
+        self._gate = gate
         self.metrics = Metrics(app)
         self._lanes = {lane: CapacityLimiter(lane.value) for lane in Lane}
         self._budget = ByteBudget(IN_FLIGHT_BYTES_MAX)
@@ -78,45 +77,43 @@ class Front:
         """Answer one request."""
         if self._n_requests >= REQUESTS_MAX:
             msg = f"more than {REQUESTS_MAX} requests are in work; send it again later"
-            return self._refuse(HttpError(429, msg), request)
+            return refuse(HttpError(429, msg), request)
         self._n_requests += 1
         started = time.perf_counter()
-        request_id = _opaque_id(request).get("X-Opaque-Id") or str(uuid.uuid4())
+        request_id = opaque_id(request).get("X-Opaque-Id") or str(uuid.uuid4())
+        warnings = _deprecated_path(request)
         with bound_contextvars(request_id=request_id):
             try:
-                response = await self._answer(endpoint, request, request_id)
+                response = await self._answer(endpoint, request, request_id, warnings)
             except ClientDisconnect:
                 response = Response(status_code=499)
             except Exception as error:
-                response = self._refuse(error, request)
+                response = refuse(error, request)
             finally:
                 self._n_requests -= 1
+            if warnings:
+                response.headers["Warning"] = ", ".join(f'{WARNING_AGENT} "{text}"' for text in warnings)
             seconds = time.perf_counter() - started
             self.metrics.count(endpoint.name, request.method, response.status_code, seconds)
             log_request(endpoint.name, request, response, seconds)
         return response
 
-    async def _answer(self, endpoint: Endpoint, request: Request, request_id: str) -> Response:
+    async def _answer(self, endpoint: Endpoint, request: Request, request_id: str, warnings: list[str]) -> Response:
         principal = await self._gate.admit(endpoint, request)
         bind_contextvars(actor=principal.actor)
         context = Context(principal.actor, request_id)
         limit = BODY_BYTES_MAX if endpoint.body == "records" else CONFIG_BYTES_MAX
         async with self._budget.hold() as held:
             data = await read_body(request, limit, held) or source_of(request)
-            options = _options(request)
-            call = self._call(endpoint, request, data, context)
+            options = options_of(request)
+            call = self._call(endpoint, request, data, context, warnings)
             answer = await anyio.to_thread.run_sync(endpoint.answer, call, limiter=self._lanes[endpoint.lane])
         if isinstance(answer, Text):
-            return Response(answer.body, endpoint.status, {**PRODUCT, **_opaque_id(request)}, answer.content_type)
-        body = encode(
-            shape(answer, human=options["human"], filter_path=options["filter_path"]), pretty=options["pretty"]
-        )
-        headers = {**PRODUCT, **_opaque_id(request)}
-        if call.warnings:
-            headers["Warning"] = ", ".join(f'{WARNING_AGENT} "{text}"' for text in call.warnings)
-        return Response(body, endpoint.status, headers, "application/json")
+            return Response(answer.body, endpoint.status, {**PRODUCT, **opaque_id(request)}, answer.content_type)
+        body = encode(shape(answer, human=options.human, filter_path=options.filter_path), pretty=options.pretty)
+        return Response(body, endpoint.status, {**PRODUCT, **opaque_id(request)}, "application/json")
 
-    def _call(self, endpoint: Endpoint, request: Request, data: bytes, context: Context) -> Call:
+    def _call(self, endpoint: Endpoint, request: Request, data: bytes, context: Context, warnings: list[str]) -> Call:
         if data:
             check_type(request, DATA_TYPES if endpoint.body == "records" else JSON_TYPES)
         body: Any = None
@@ -138,31 +135,20 @@ class Front:
             query=request.query_params.multi_items(),
             body=fields,
             section=endpoint.section,
+            warnings=warnings,
         )
         key = request.headers.get("idempotency-key")
-        return Call(self._app, context, request.path_params, parameters, body, data, self.metrics, key)
-
-    def _refuse(self, error: Exception, request: Request) -> Response:
-        """Answer what went wrong."""
-        headers = {**PRODUCT, **_opaque_id(request)}
-        challenges: tuple[str, ...] = ()
-        if isinstance(error, HttpError):
-            status, reason, challenges = error.status, error.reason, error.challenges
-            plain = plain_error_body(status, reason)
-            body = plain if error.plain else error_body(status, error.type, reason, challenges)
-            headers |= error.headers
-        else:
-            refusal = refusal_of(error)
-            status, reason = refusal.status, getattr(error, "reason", None) or str(error)
-            if status == 500 and not isinstance(error, DomainError):
-                log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-            body = error_body(status, refusal.type, reason)
-        if status in (429, 503):
-            headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-        response = Response(encode(body), status, headers, "application/json")
-        for challenge in challenges:
-            response.headers.append("WWW-Authenticate", challenge)
-        return response
+        return Call(
+            self._app,
+            context,
+            request.path_params,
+            parameters,
+            body,
+            data,
+            metrics=self.metrics,
+            idempotency_key=key,
+            warnings=warnings,
+        )
 
 
 def log_request(endpoint: str, request: Request, response: Response, seconds: float) -> None:
@@ -179,13 +165,15 @@ def log_request(endpoint: str, request: Request, response: Response, seconds: fl
     )
 
 
-def make_app(server: Server, control: AccessControl | None = None) -> FastAPI:
+def make_app(server: Server, control: AccessControl | None = None, names: Collection[str] | None = None) -> FastAPI:
     """Make the web application of a server; it is started and closed with it.
 
     Parameters
     ----------
     control : AccessControl or None
         Who may call; None: everybody who reaches the port may do everything.
+    names : collection of str or None
+        What such a server may be called; see ``Gate``.
     """
 
     @asynccontextmanager
@@ -196,7 +184,7 @@ def make_app(server: Server, control: AccessControl | None = None) -> FastAPI:
         finally:
             await anyio.to_thread.run_sync(server.close)
 
-    front = Front(server, control)
+    front = Front(server, Gate(control, names))
     app = FastAPI(
         title="Marigraph",
         version=__version__,
@@ -239,23 +227,29 @@ def _no_route(app: FastAPI, metrics: Metrics) -> Callable[[Request, Exception], 
     """Answer requests that no endpoint takes: 405 where another method would do, else 400."""
 
     async def handle(request: Request, _error: Exception) -> Response:
-        uri = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-        allowed = sorted(_allowed_methods(app, request.scope))
-        if allowed:
-            status = 405
-            reason = (
-                f"Incorrect HTTP method for uri [{uri}] and method [{request.method}], allowed: [{', '.join(allowed)}]"
-            )
-            headers = {**PRODUCT, "Allow": ",".join(allowed)}
-        else:
-            status, headers = 400, dict(PRODUCT)
-            reason = f"no handler found for uri [{uri}] and method [{request.method}]"
-        response = Response(encode(plain_error_body(status, reason)), status, headers, "application/json")
-        metrics.count(NO_ENDPOINT, NO_ENDPOINT, status, 0.0)
+        try:
+            answer = _without_endpoint(request, sorted(_allowed_methods(app, request.scope)))
+            response = Response(encode(answer), 200, PRODUCT, "application/json")
+        except (DomainError, HttpError) as error:
+            response = refuse(error, request)
+        metrics.count(NO_ENDPOINT, NO_ENDPOINT, response.status_code, 0.0)
         log_request(NO_ENDPOINT, request, response, 0.0)
         return response
 
     return handle
+
+
+def _without_endpoint(request: Request, allowed: list[str]) -> Any:
+    uri = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    if allowed:
+        reason = f"Incorrect HTTP method for uri [{uri}] and method [{request.method}], allowed: [{', '.join(allowed)}]"
+        raise HttpError(405, reason, plain=True, headers={"Allow": ",".join(allowed)})
+    if not request.url.path.startswith(OURS):
+        answer = answer_about_documents(request.method, request.url.path)
+        if answer is not None:
+            return answer
+    msg = f"no handler found for uri [{uri}] and method [{request.method}]"
+    raise HttpError(400, msg, plain=True)
 
 
 def _allowed_methods(app: FastAPI, scope: Scope) -> set[str]:
@@ -280,16 +274,10 @@ class TrailingSlash:
         await self._app(scope, receive, send)
 
 
-def _options(request: Request) -> dict[str, Any]:
-    query = request.query_params
-    return {
-        "human": as_bool(query.get("human", "false")),
-        "pretty": as_bool(query.get("pretty", "false")),
-        "filter_path": query.get("filter_path"),
-    }
-
-
-def _opaque_id(request: Request) -> dict[str, str]:
-    text = request.headers.get("x-opaque-id", "")
-    kept = "".join(character for character in text if character.isprintable())[:OPAQUE_ID_CHARACTERS_MAX]
-    return {"X-Opaque-Id": kept} if kept else {}
+def _deprecated_path(request: Request) -> list[str]:
+    """Return the warning that a path has another name by now, if it has."""
+    path, (base, old) = request.scope["route"].path, BASES
+    if not path.startswith(old):
+        return []
+    method = request.method
+    return [f"[{method} {path}] is deprecated! Use [{method} {base}{path.removeprefix(old)}] instead."]

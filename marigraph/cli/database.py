@@ -28,12 +28,29 @@ def upgrade(context: typer.Context, as_json: Json = False) -> None:
 
 @app.command()
 def current(context: typer.Context, as_json: Json = False) -> None:
-    """Print the revision of the schema."""
-    found = schema.current_revision(session_of(context).local_settings().database)
+    """Print the revision of the schema, and which programs may run with it."""
+    url = session_of(context).local_settings().database
+    found = schema.current_revision(url)
+    admitted = schema.oldest_admitted(url) if found is not None else None
     if as_json:
-        print_json({"revision": found, "expected": schema.HEAD_REVISION})
+        print_json({"revision": found, "expected": schema.HEAD_REVISION, "oldest_admitted": admitted})
+        return
+    say(f"{found or 'no schema yet'} (this program expects {schema.HEAD_REVISION}, or newer ones that admit it)")
+    if admitted is not None:
+        say(f"programs from revision {admitted} on may run with this database")
+
+
+@app.command(epilog="Example: `marigraph --db postgresql://host/marigraph db finish`, when the last old server is gone")
+def finish(context: typer.Context, as_json: Json = False) -> None:
+    """End an upgrade: say that no program of an older release runs any more; from here on none is admitted.
+
+    Until then nothing is written that the release before could not read: no retention and no erasure.
+    """
+    before = schema.finish(session_of(context).local_settings().database)
+    if as_json:
+        print_json({"oldest_admitted": max(before, schema.HEAD_REVISION), "before": before})
     else:
-        say(f"{found or 'no schema yet'} (this program expects {schema.HEAD_REVISION})")
+        say(f"programs from revision {max(before, schema.HEAD_REVISION)} on may run with this database")
 
 
 @app.command()

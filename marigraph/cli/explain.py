@@ -7,7 +7,7 @@ import typer
 
 from marigraph.cli.output import moment, print_json, print_table, say
 from marigraph.cli.progress import counting
-from marigraph.cli.session import JobId, Json, session_of, time_ms
+from marigraph.cli.session import JobId, Json, session_of
 
 Rank = Annotated[
     int | None,
@@ -43,13 +43,18 @@ def explain(
     Without a RANK it is the highest score among those that the options admit. All numbers come from a replay of the
     log up to the moment before the record's bucket closed.
     """
-    with session_of(context).application() as application:
-        from marigraph.explain import RecordChoice, explain_record  # loads with the model only when asked for
-
-        choice = RecordChoice(rank, time_ms(timestamp, "timestamp"), detector, function, partition, by, over)
-        with counting(f"replaying {job}", unit="events") as advance:
-            explained = explain_record(application, job, choice, advance)
-    resource = explained.resource()
+    with session_of(context).operations() as operations, counting(f"replaying {job}", unit="events") as on_event:
+        resource = operations.explain_record(
+            job,
+            on_event,
+            rank=rank,
+            timestamp=timestamp,
+            detector_index=detector,
+            function=function,
+            partition=partition,
+            by=by,
+            over=over,
+        )
     if as_json:
         print_json(resource)
         return

@@ -14,15 +14,35 @@ import typer
 from domain.errors import DomainError, InvalidArgument
 from eventstore import EventStoreError
 from marigraph import __version__
-from marigraph.cli import access, data, database, datafeeds, explain, jobs, results, serve, snapshots
+from marigraph.cli import (
+    access,
+    audit,
+    data,
+    database,
+    datafeeds,
+    explain,
+    jobs,
+    results,
+    retention,
+    serve,
+    snapshots,
+    whatif,
+)
 from marigraph.cli.output import console
 from marigraph.cli.session import Session
+from marigraph.replay import CannotReplay
 from marigraph.runner import JobFailed
 from marigraph.schema import SchemaError
 from marigraph.settings import Settings
 from marigraph.sources.base import MissingIndex, SourceError
 
 REFUSED, INTERRUPTED = 2, 130
+
+REFUSALS = (
+    *(CannotReplay, DomainError, EventStoreError, SchemaError, JobFailed, SourceError, MissingIndex),
+    ValueError,
+)
+"""Errors whose message is all that the user needs."""
 
 UsageError = cast(type[Exception], typer.BadParameter.__mro__[1])
 """What the parser raises; typer offers it only as a base class, and its own copy of it besides."""
@@ -50,9 +70,12 @@ app.add_typer(snapshots.app, name="snapshots")
 app.add_typer(access.keys, name="keys")
 app.add_typer(access.users, name="users")
 app.add_typer(database.app, name="db")
+app.add_typer(audit.app, name="audit")
 data.register(app)
 results.register(app)
 explain.register(app)
+retention.register(app)
+whatif.register(app)
 serve.register(app)
 
 
@@ -132,7 +155,16 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         return _refuse(cast(ParserError, error).format_message())
     except OSError as error:
         return _refuse(f"{error.filename}: {error.strerror}" if error.filename else str(error))
-    except (DomainError, EventStoreError, SchemaError, JobFailed, SourceError, MissingIndex, ValueError) as error:
+    except (
+        CannotReplay,
+        DomainError,
+        EventStoreError,
+        SchemaError,
+        JobFailed,
+        SourceError,
+        MissingIndex,
+        ValueError,
+    ) as error:
         return _refuse(str(error))
     except (KeyboardInterrupt, typer.Abort):
         _refuse("stopped; what was acknowledged is stored, the same command continues from there")

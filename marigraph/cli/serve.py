@@ -40,6 +40,15 @@ def serve(
     require_credentials: Annotated[
         bool, typer.Option("--require-credentials", help="Ask callers on this machine too who they are.")
     ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="Another name of this machine that callers without credentials may use; may be given again.",
+            show_default=False,
+        ),
+    ] = None,
     log_format: Annotated[
         LogFormat | None,
         typer.Option("--log-format", help="Default: console on a terminal, else json.", show_default=False),
@@ -55,4 +64,5 @@ def serve(
         settings = replace(settings, sources=str(sources))
     chosen = log_format or (LogFormat.CONSOLE if sys.stderr.isatty() else LogFormat.JSON)
     configure_logs(chosen.value, logging.WARNING if quiet else logging.INFO)
-    serve(settings, Listening(host, port, tls_cert, tls_key, require_credentials))
+    names = frozenset(name.lower() for name in allow_host or ())
+    serve(settings, Listening(host, port, tls_cert, tls_key, require_credentials, names))

@@ -7,7 +7,7 @@ other databases the account that is configured should have no other right.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,6 +21,8 @@ from sqlalchemy import (
     Engine,
     FromClause,
     MetaData,
+    Row,
+    Select,
     Table,
     TextClause,
     and_,
@@ -36,6 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from domain.datafeeds import Aggregator
 from marigraph.sources.base import (
     PAGE_ROWS,
     MissingField,
@@ -50,6 +53,7 @@ from marigraph.sources.base import (
     plain,
 )
 from marigraph.sources.registry import Options
+from marigraph.sources.sql_aggregate import Aggregation, aggregation_of
 from marigraph.sources.sql_query import where
 from marigraph.sources.sql_time import TimeColumn, plain_column, raw
 
@@ -117,6 +121,10 @@ class SqlSource:
         """Yield the rows of a stretch of time."""
         with self._connected() as connection:
             found = list(self._searchable(connection, search))
+            aggregation = _aggregation(connection, found, search, start_ms, end_ms)
+            if aggregation is not None:
+                yield from _merged_intervals(connection, aggregation, search)
+                return
             scans = [self._rows(connection, relation, moment, search, (start_ms, end_ms)) for relation, moment in found]
             if scans:
                 yield from aggregated(search, merged(scans, search.time_field))
@@ -232,20 +240,49 @@ class SqlSource:
             .where(_condition(relation, search, moment, start_ms, end_ms))
             .order_by(moment.raw)
         )
-        options = {"stream_results": True, "max_row_buffer": PAGE_ROWS}
-        result = connection.execute(query, execution_options=options)
-        try:
-            while rows := result.fetchmany(PAGE_ROWS):
-                times = moment.to_ms([row[0] for row in rows])
-                page = [
-                    _document(search, time_ms, row[1:])
-                    for time_ms, row in zip(times, rows, strict=True)
-                    if time_ms is not None and start_ms <= time_ms < end_ms
-                ]
-                if page:
-                    yield page
-        finally:
-            result.close()
+        for rows in _fetched(connection, query):
+            times = moment.to_ms([row[0] for row in rows])
+            page = [
+                _document(search, time_ms, row[1:])
+                for time_ms, row in zip(times, rows, strict=True)
+                if time_ms is not None and start_ms <= time_ms < end_ms
+            ]
+            if page:
+                yield page
+
+
+def _fetched(connection: Connection, query: Select[Any]) -> Iterator[Sequence[Row[Any]]]:
+    """Yield the rows of a statement as they come, some at a time."""
+    options = {"stream_results": True, "max_row_buffer": PAGE_ROWS}
+    result = connection.execute(query, execution_options=options)
+    try:
+        while rows := result.fetchmany(PAGE_ROWS):
+            yield rows
+    finally:
+        result.close()
+
+
+def _aggregation(
+    connection: Connection, found: Sequence[tuple[Relation, TimeColumn]], search: Search, start_ms: int, end_ms: int
+) -> Aggregation | None:
+    """Return the statement that does the search's aggregations, None if they are to be made of rows."""
+    if search.histogram is None or len(found) != 1 or start_ms < 0:  # whole numbers are divided towards zero
+        return None
+    [(relation, moment)] = found
+    condition = _condition(relation, search, moment, start_ms, end_ms)
+    return aggregation_of(connection, relation.selectable, moment, search.histogram, condition=condition)
+
+
+def _merged_intervals(connection: Connection, aggregation: Aggregation, search: Search) -> Iterator[Page]:
+    """Yield the records of a search whose aggregations the database does."""
+    assert search.histogram is not None
+    aggregator = Aggregator(search.histogram)
+    for rows in _fetched(connection, aggregation.query):
+        page = [record for row in rows for record in aggregator.merge(*aggregation.read(row))]
+        if page:
+            yield page
+    if last := aggregator.finish():
+        yield last
 
 
 def _text(query: str) -> TextClause:

@@ -37,6 +37,13 @@ class TimeColumn(TimeCondition):
     time_format : str
         Of the job.
 
+    Attributes
+    ----------
+    raw : ColumnElement
+        The column, its values as the driver gives them.
+    ms_per_unit : int
+        Milliseconds that a number counts.
+
     Raises
     ------
     BadRequest
@@ -47,7 +54,7 @@ class TimeColumn(TimeCondition):
         self.field = field
         self.raw = raw(column)
         self._format = time_format
-        self._ms_per_unit = 1000 if time_format == EPOCH else 1
+        self.ms_per_unit = 1000 if time_format == EPOCH else 1
         self.kind: Kind = _kind_of(sample, field)
 
     @property
@@ -67,8 +74,8 @@ class TimeColumn(TimeCondition):
     def _bound(self, time_ms: int, margin_ms: int) -> Any:
         match self.kind:
             case "number":
-                whole, rest = divmod(time_ms, self._ms_per_unit)
-                return whole if not rest else time_ms / self._ms_per_unit
+                whole, rest = divmod(time_ms, self.ms_per_unit)
+                return whole if not rest else time_ms / self.ms_per_unit
             case "text":
                 return from_ms(_clamp(time_ms + margin_ms), is_aware=False).strftime("%Y-%m-%d").zfill(10)
         return from_ms(time_ms, is_aware=self.kind == "aware")
@@ -84,9 +91,9 @@ class TimeColumn(TimeCondition):
 
     def _from_number(self, value: Any) -> int | None:
         if isinstance(value, int):
-            return value * self._ms_per_unit
+            return value * self.ms_per_unit
         try:
-            exact = Decimal(repr(value) if isinstance(value, float) else value) * self._ms_per_unit
+            exact = Decimal(repr(value) if isinstance(value, float) else value) * self.ms_per_unit
             return int(exact.to_integral_value(ROUND_FLOOR))
         except (InvalidOperation, TypeError, ValueError, OverflowError):
             return None

@@ -4,12 +4,18 @@ import io
 import json
 import sys
 from base64 import b64encode
+from collections import defaultdict
+from contextlib import nullcontext
 
+import anyio
 import pytest
+from fastapi import Request
 
 from domain.access import ROLES
 from domain.errors import InvalidArgument
+from marigraph.api.access import Gate
 from marigraph.api.endpoints import all_endpoints
+from marigraph.api.errors import HttpError
 from marigraph.api.server import Listening, serve
 from marigraph.cli.main import execute
 from marigraph.context import Context
@@ -95,10 +101,7 @@ def test_every_endpoint_keeps_its_privilege(client, role):
     _key, headers = api_key(client, role)
     wrong = []
     for endpoint in all_endpoints():
-        path = endpoint.full_paths[-1].format_map(dict.fromkeys(
-            ("job_id", "snapshot_id", "timestamp", "category_id", "forecast_id", "calendar_id", "event_id",
-             "filter_id", "datafeed_id"), "1",
-        ))  # fmt: skip
+        path = endpoint.full_paths[-1].format_map(defaultdict(lambda: "1"))
         status = client.request(endpoint.methods[0], path, headers=headers).status_code
         is_allowed = endpoint.privilege in ("any", "none") or endpoint.privilege in ROLES[role]
         if (status == 403) is is_allowed:
@@ -114,6 +117,24 @@ def test_every_endpoint_but_the_probes_asks_for_credentials(client):
         != 401
     }
     assert open_to_all == {"health", "ready"}
+
+
+@pytest.mark.parametrize(
+    ("host", "is_answered"),
+    [
+        *((host, True) for host in ("localhost:9200", "LOCALHOST", "127.0.0.1:9200", "127.9.9.9", "[::1]:9200")),
+        *((host, True) for host in ("ml.example.org", "ml.example.org:443")),
+        *((host, False) for host in ("evil.example.org:9200", "127.0.0.1.evil.example.org", "10.0.0.1", "[", "a b")),
+        *((host, False) for host in ("ml.example.org.", "localhost@evil.example.org:80x", "[::2]")),
+    ],
+)
+def test_who_need_not_say_who_he_is_must_call_the_server_by_a_name_of_its_own(host, is_answered):
+    gate = Gate(None, {"ml.example.org"})
+    endpoint = next(each for each in all_endpoints() if each.name == "put_job")
+    request = Request({"type": "http", "headers": [(b"host", host.encode())]})
+    with nullcontext() if is_answered else pytest.raises(HttpError, match="no name of this server") as refused:
+        anyio.run(gate.admit, endpoint, request)
+    assert is_answered or (refused.value.status, refused.value.type) == (403, "security_exception")
 
 
 def test_a_refused_post_changes_nothing_and_its_body_is_not_kept(client):

@@ -188,7 +188,7 @@ def test_records_whose_payloads_were_dropped_are_refused_with_the_version(app):
     with app.store.transaction() as connection:
         connection.execute(delete(payloads))
         connection.execute(delete(snapshots))
-    with pytest.raises(Conflict, match="what was posted at version 3 of its stream is no longer kept"):
+    with pytest.raises(Conflict, match="records posted at version 3 of its stream are missing, and no event says why"):
         explain_record(app, "j", HIGHEST)
 
 

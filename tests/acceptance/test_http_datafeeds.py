@@ -415,9 +415,22 @@ class TestJob:
         start(http, feed_id).ok()
         expected = (*CONFLICT, f"cannot close job datafeed [{feed_id}] hasn't been stopped")
         assert http.post(f"{job_id}/_close").error == expected
-        assert http.post(f"{job_id}/_close", force=True).error == expected
         http.post(f"{FEEDS}/{feed_id}/_stop").ok()
         assert http.post(f"{job_id}/_close").ok() == {"closed": True}
+
+    def test_is_closed_by_force_with_its_datafeed(self, http, feed):
+        feed_id, job_id = feed(is_open=True)
+        other, other_job = feed(is_open=True)
+        start(http, feed_id).ok()
+        start(http, other).ok()
+        assert http.post(f"{job_id}/_close", force=True).ok() == {"closed": True}
+        assert (http.state(job_id), state(http, feed_id)) == ("closed", "stopped")
+        assert (http.state(other_job), state(http, other)) == ("opened", "started")
+        http.post(f"{job_id}/_open").ok()
+        start(http, feed_id, **END).ok()
+        until(lambda: http.state(job_id) == "closed")
+        assert http.stats(job_id)["data_counts"]["processed_record_count"] == N_ROWS
+        http.post(f"{other_job}/_close", force=True).ok()
 
     def test_is_not_deleted_while_a_datafeed_refers_to_it(self, http, feed):
         feed_id, job_id = feed()

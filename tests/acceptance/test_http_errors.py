@@ -308,6 +308,111 @@ def test_a_filter_path_picks_fields_and_pretty_indents(http, j):
     assert http.get(j, pretty=True, filter_path="count").text == '{\n  "count": 1\n}\n'
 
 
+def test_errors_are_filtered_indented_and_traced_like_answers(http):
+    assert http.get("nope", filter_path="status").text == '{"status":404}'
+    assert http.get("nope", pretty=True, filter_path="status").text == '{\n  "status": 404\n}\n'
+    error = http.get("nope", error_trace=True).body["error"]
+    assert error.pop("stack_trace").startswith(f"NotFound: {NO_JOB}\n  at queries.match_jobs:")
+    assert error == http.get("nope").body["error"]
+    assert "/" not in http.get("nope", error_trace=True).body["error"]["stack_trace"]
+
+
+def test_answers_come_in_no_other_format_than_json(http, j):
+    assert http.get(j, format="json").status == 200
+    answer = http.get(j, format="yaml")
+    assert (answer.status, answer.body) == (406, {"error": "answers come as [json], not as [yaml]", "status": 406})
+
+
+def agent(*texts):
+    return ", ".join(f'299 Elasticsearch-7.17.0-unknown "{text}"' for text in texts)
+
+
+def deprecated(method, path):
+    return f"[{method} /_xpack/ml{path}] is deprecated! Use [{method} /_ml{path}] instead."
+
+
+RENAMED = "Deprecated field [{}] used, expected [allow_no_match] instead"
+WARNED = {
+    "the old prefix": (("GET", "/_xpack/ml/info"), [deprecated("GET", "/info")]),
+    "the old prefix, by its pattern": (
+        ("GET", "/_xpack/ml/anomaly_detectors/errors-job/_stats"),
+        [deprecated("GET", "/anomaly_detectors/{job_id}/_stats")],
+    ),
+    "the old prefix of a refused call": (
+        ("POST", "/_xpack/ml/datafeeds/nope/_start"), [deprecated("POST", "/datafeeds/{datafeed_id}/_start")]
+    ),
+    "the old name in the query": (
+        ("GET", "errors-*?allow_no_jobs=true"), [RENAMED.format("allow_no_jobs")]
+    ),
+    "the old name in the body": (
+        ("POST", "nope-*/_close", {"allow_no_jobs": True}), [RENAMED.format("allow_no_jobs")]
+    ),
+    "the old name for datafeeds": (
+        ("GET", "/_ml/datafeeds?allow_no_datafeeds=true"), [RENAMED.format("allow_no_datafeeds")]
+    ),
+    "two of them": (
+        ("GET", "/_xpack/ml/datafeeds?allow_no_datafeeds"),
+        [deprecated("GET", "/datafeeds"), RENAMED.format("allow_no_datafeeds")],
+    ),
+    "nothing": (("GET", "errors-*?allow_no_match=true"), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WARNED)
+def test_what_is_deprecated_is_answered_with_a_warning(http, j, name):
+    call, warnings = WARNED[name]
+    assert http(*call).headers.get("Warning", "") == agent(*warnings)
+
+
+# ---------------------------------------------------------------------------- a cluster and its indices
+
+NO_DOCUMENTS = "is not available: Marigraph keeps jobs and their results, no documents and no indices; "
+NEIGHBOURS = {
+    # What a program that knows the whole API may ask, the fields of the answer that it reads, or the refusal.
+    "GET /_cluster/health?wait_for_status=yellow": {"status": "green", "timed_out": False, "number_of_nodes": 1},
+    "GET /_cluster/health/.ml-*": {"status": "green"},
+    "GET /_nodes": {"_nodes": {"total": 1, "successful": 1, "failed": 0}},
+    "GET /_nodes/_all/http": {"cluster_name": "marigraph"},
+    "POST /_refresh": {"_shards": {"total": 0, "successful": 0, "failed": 0}},
+    "POST /.ml-anomalies-*/_refresh?ignore_unavailable=true": {"_shards": {"total": 0, "successful": 0, "failed": 0}},
+    "GET /_xpack": {"features": {"ml": {"available": True, "enabled": True}}},
+    "GET /_license": {},
+    "GET /_xpack/usage": {},
+    "DELETE /*": {"acknowledged": True},
+    "DELETE /_all": {"acknowledged": True},
+    "DELETE /airline-data": (404, "index_not_found_exception", "no such index [airline-data]"),
+    "GET /_tasks/node:0": (404, MISSING, "task [node:0] isn't running and hasn't stored its results"),
+    "GET /_tasks/node:1": (404, MISSING, "task [node:1] isn't running and hasn't stored its results"),
+    **{call: (501, STATUS, f"[{call}] {NO_DOCUMENTS}") for call in (
+        "PUT /airline-data", "POST /_bulk", "PUT /.ml-anomalies-shared/_doc/1", "GET /.ml-anomalies-*/_search",
+        "POST /x/_doc", "GET /_template", "GET /_alias/x",
+    )},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("call", NEIGHBOURS)
+def test_calls_beside_those_about_jobs_are_answered_or_refused_clearly(http, j, call):
+    answer, expected = http(*call.split()), NEIGHBOURS[call]
+    if isinstance(expected, dict):
+        assert answer.ok() | expected == answer.body
+    else:
+        status, kind, reason = answer.error
+        assert (status, kind) == expected[:2]
+        assert reason.startswith(expected[2])
+
+
+def test_nodes_are_listed_as_text_and_an_index_is_not_there(http):
+    assert http.get("/_cat/nodes", h="version,name").text == "7.17.0 marigraph\n"
+    assert http.get("/_cat/nodes?v").text.startswith("ip node.role master name\n")
+    assert http("HEAD", "/airline-data").status == 404
+
+
+def test_usage_counts_jobs_by_state(http, j):
+    jobs = http.get("/_xpack/usage").ok()["ml"]["jobs"]
+    assert jobs["_all"]["count"] == sum(jobs[state]["count"] for state in jobs if state != "_all")
+    assert jobs["opened"]["count"] >= 1
+
+
 ABSENT = [
     ("POST", "errors-job/_forecast"), ("DELETE", "errors-job/_forecast"), ("POST", "errors-job/_reset"),
     ("POST", "_estimate_model_memory"), ("DELETE", "/_ml/_delete_expired_data"), ("POST", "/_ml/set_upgrade_mode"),

@@ -721,6 +721,8 @@ def test_a_deletion_need_not_be_waited_for(http):
     answer = http.delete(http.job(), wait_for_completion=False).ok()
     assert list(answer) == ["task"]
     assert re.fullmatch(r"[^:]+:\d+", answer["task"])
+    task = http.get(f"/_tasks/{answer['task']}", wait_for_completion=True).ok()
+    assert (task["completed"], task["response"]) == (True, {"acknowledged": True})
 
 
 UNKNOWN = [

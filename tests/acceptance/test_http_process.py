@@ -56,6 +56,7 @@ ENDS = {signal.SIGTERM: 0, signal.SIGINT: 130, signal.SIGKILL: -signal.SIGKILL}
     ],
 )
 def test_after_any_end_of_the_process_the_job_is_open_and_nothing_is_lost(server, api, sqlite_url, number):
+    assert httpx.get(server.url, headers={"Host": "evil.example.org"}).status_code == 403
     answer = httpx.get(server.url)
     assert json.loads(answer.text)["tagline"] == "You Know, for Search"
     assert "server" not in answer.headers
@@ -80,9 +81,8 @@ def test_after_any_end_of_the_process_the_job_is_open_and_nothing_is_lost(server
 def post_during_shutdown(server, n_records):
     """Send the signal to stop in the middle of a body: the request is answered before the process ends."""
     records = "".join(f'{{"time": {FIRST + 19 * 3600 + at}}}\n' for at in range(n_records)).encode()
-    head = (
-        f"POST {JOBS}/j/_data HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(records)}"
-    )
+    headers = f"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(records)}"
+    head = f"POST {JOBS}/j/_data HTTP/1.1\r\n{headers}"
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
         connection.sendall(head.encode() + b"\r\n\r\n" + records[:1000])
         server.process.send_signal(signal.SIGTERM)

@@ -328,7 +328,7 @@ def test_overall_buckets_average_the_highest_scores_of_several_jobs(http, j, pop
     for parameters, reason in (
         ({"top_n": 0}, "[topN] parameter must be positive, found [0]"),
         ({"bucket_span": "30m"},
-         "[bucket_span] parameter has to be a multiple of the maximum bucket_span [3600s] of the jobs"),
+         "[bucket_span] parameter has to be at least the maximum bucket_span [3600s] of the jobs"),
     ):  # fmt: skip
         found = http.post(f"{j},{population}/results/overall_buckets", parameters)
         assert found.error == (400, ILLEGAL, reason)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.http import FIRST
+from tests.support.http import CONFIG, FIRST
 
 STATES = ("closed", "opening", "opened", "closing", "failed")
 
@@ -201,6 +201,38 @@ def test_the_wait_for_an_open_ends_with_the_message_of_the_contract(http):
             500, "exception", f"Opening job [{job_id}] timed out after [50ms]"
         )  # fmt: skip
     await_state(http, job_id, "opened")
+
+
+@pytest.fixture
+def greedy(http):
+    """Make a job that may take more memory than any machine has."""
+    limits = {"model_memory_limit": "3000g"}
+    return lambda **more: http.job(analysis_limits=limits, **more)
+
+
+def test_a_job_that_may_take_more_memory_than_there_is_is_not_opened(http, greedy):
+    job_id = greedy()
+    status, kind, reason = http.post(f"{job_id}/_open").error
+    assert (status, kind) == (429, "status_exception")
+    assert reason.startswith("Could not open job because no ML nodes with sufficient capacity were found: ")
+    assert http.state(job_id) == "closed"
+
+
+def test_a_job_that_is_opened_lazily_waits_for_memory_until_it_is_closed(http, greedy):
+    job_id = greedy(allow_lazy_open=True)
+    assert http.post(f"{job_id}/_open").ok() == {"opened": True, "node": ""}
+    stats = http.stats(job_id)
+    assert (stats["state"], "node" in stats) == ("opening", False)
+    assert http.post(f"{job_id}/_open").error == (409, "status_exception", ALREADY.format(job_id))
+    assert http.post_at(job_id, FIRST).error == (409, "status_exception", NOT_OPEN.format(job_id))
+    assert http.delete(job_id).error == (409, "status_exception", NOT_DELETED.format(job_id, "opening"))
+    for query in ({}, {"force": True}):
+        assert http.post(f"{job_id}/_close", **query).ok() == {"closed": True}
+        assert http.state(job_id) == "closed"
+        http.post(f"{job_id}/_open").ok()
+    http.delete(job_id, force=True).ok()
+    http.put(job_id, CONFIG).ok()
+    assert http.state(job_id) == "closed"
 
 
 def test_finished_time_comes_with_closing_and_goes_with_opening(http):

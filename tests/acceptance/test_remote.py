@@ -100,6 +100,8 @@ def test_a_whole_life_is_the_same_on_a_server(both, config, records):
     both("buckets", "j", "--from", 5, "--size", 3, "--sort", "anomaly_score", "--desc", "--json")
     assert both("records", "j", "--min-score", 1, "--exclude-interim", "--json")["count"] > 0
     both("influencers", "j", "--json")
+    assert both("explain", "j", 2, "--json")["matches_stored"]
+    assert not both("explain", "j", "--by", "s1")
     both("categories", "j", "--json")
     both("job", "stats", "j", "--json")
     both("job", "update", "j", '{"groups": ["g"]}', "--json")

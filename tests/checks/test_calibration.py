@@ -76,15 +76,20 @@ def shares(results: list[BucketResult], first: int, n_judged: int) -> list[float
     return [float(np.count_nonzero(probabilities < p)) / n_judged / p for p in (1e-2, 1e-3)]
 
 
-def check(values: Floats, function: str, first: int) -> None:
-    """Run a job over values, a column per series, or over as many records, and compare the shares."""
+def judged(values: Floats, function: str) -> list[BucketResult]:
+    """Run a job over values, a column per series, or over as many records."""
     n_buckets = len(values)
     counts = values.astype(np.int64) if function == "count" else np.ones(values.shape, np.int64)
     seconds = START + np.repeat(np.repeat(np.arange(n_buckets) * SPAN, N_SERIES), counts.ravel())
     hosts = np.repeat(np.tile(np.arange(N_SERIES), n_buckets), counts.ravel())
     numbers = {} if function == "count" else {"value": values.ravel()}
     batch = make_batch(seconds, numbers, {"host": [f"host-{k}" for k in hosts.tolist()]})
-    _, results = run(job(detector(function, by_field_name="host")), batch)
+    return run(job(detector(function, by_field_name="host")), batch)[1]
+
+
+def check(values: Floats, function: str, first: int) -> None:
+    """Compare the shares of small probabilities with what they should be."""
+    n_buckets, results = len(values), judged(values, function)
     for share in shares(results, first, (n_buckets - 1 - first) * N_SERIES):
         assert 1 / FACTOR < share < FACTOR
 
@@ -127,3 +132,14 @@ def test_probabilities_of_random_counts_are_calibrated_for_any_mean(mean: int) -
 @pytest.mark.parametrize("kind", FAST + OTHERS)
 def test_probabilities_are_calibrated_for_any_seed(kind: str, seed: int) -> None:
     check(values_of(kind, seed, 2500), "mean", WEEK if kind.startswith(("sticky", "student")) else SETTLED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "per_ten_thousand"),
+    [("normal", 1), ("gamma:1", 6), ("log-normal:0.5", 8), ("log-normal:1", 14), ("student:3", 25)],
+)
+def test_tails_hardly_alarm_in_the_first_two_weeks_of_a_series(kind: str, per_ten_thousand: float) -> None:
+    results = judged(values_of(kind, 7, 2 * WEEK), "mean")
+    scores = np.array([record.record_score for item in results for record in item.records])
+    assert np.count_nonzero(scores > 50) <= per_ten_thousand * 1e-4 * 2 * WEEK * N_SERIES

@@ -142,7 +142,8 @@ def check_expected(explanation: Explanation) -> None:
 
 def test_what_the_tests_explain_has_every_part_there_is() -> None:
     names = set()
-    for kind in ("mean", "count", "count by page", "varp", "sum", "low_sum", "mean over", "high_mean", "low_median"):
+    kinds = ("mean", "count", "count by page", "varp", "sum", "low_sum", "mean over", "high_mean", "low_median")
+    for kind in (*kinds, "info_content"):
         for _, explanation in explained(kind):
             for stage in [*explanation.evidence[0].stages, *explanation.stages]:
                 names |= {stage.name, *(part.name for part in stage.parts)}

@@ -275,6 +275,8 @@ class TestPayloads:
         with pytest.raises(PayloadMissing):
             store.read_payload("job-a", one)
         assert store.read_payload("job-a", two).body == b"two"
+        assert store.read_payloads("job-a", [two, one, two]) == {two: store.read_payload("job-a", two)}
+        assert store.read_payloads("job-a", []) == {}
         report = store.verify_chain()
         assert report.is_intact
         assert [(lost.version, lost.digest) for lost in report.missing_payloads] == [(1, one)]

@@ -1,7 +1,7 @@
 """Stored streams of every schema so far decode and fold to the job they were, whatever the program has become.
 
 A stream is written once, by the program of its time, and never edited: each line is an event as stored, the last line
-is the job that it folded to. A new schema version adds a file; it changes none.
+is the job that it folded to, with the fields of its time. A new type or schema version adds a file; it changes none.
 """
 
 from pathlib import Path
@@ -36,7 +36,8 @@ def test_there_are_golden_streams():
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
 def test_a_golden_stream_folds_to_the_job_it_was(path):
     *events, expected = lines_of(path)
-    assert msgspec.json.decode(encode_job(fold(events))) == expected["job"]
+    found = msgspec.json.decode(encode_job(fold(events)))
+    assert {name: found[name] for name in expected["job"]} == expected["job"]
 
 
 @pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
@@ -48,7 +49,5 @@ def test_a_damaged_golden_stream_fails_loudly(path):
             fold([{**line, **damage} if line is posted else line for line in events])
 
 
-@pytest.mark.parametrize("path", STREAMS, ids=lambda path: path.stem)
-def test_a_golden_stream_holds_every_type_of_event(path):
-    *events, _expected = lines_of(path)
-    assert {line["type"] for line in events} == set(build_codec().types)
+def test_the_golden_streams_hold_every_type_of_event():
+    assert {line["type"] for path in STREAMS for line in lines_of(path)[:-1]} == set(build_codec().types)

@@ -110,7 +110,11 @@ def describe(engine: Engine) -> dict[str, object]:
             [(column.name, str(column.type), column.nullable) for column in table.columns],
             inspector.get_pk_constraint(name)["name"],
             sorted(constraint["name"] or "" for constraint in inspector.get_unique_constraints(name)),
-            sorted((index["name"], tuple(index["column_names"])) for index in inspector.get_indexes(name)),
+            sorted(
+                (index["name"], tuple(index["column_names"]))
+                for index in inspector.get_indexes(name)
+                if index["name"] != "ix_events_recorded_at"  # made by the revision alone
+            ),
         )
         for name, table in found.tables.items()
         if name != "alembic_version"
@@ -217,13 +221,48 @@ class TestStart:
         )
         assert done.stdout.strip() == "False"
 
-    def test_newer_one_is_refused(self, database_url: str) -> None:
+    @pytest.mark.parametrize("oldest", [schema.HEAD_REVISION, "9998"])
+    def test_newer_one_is_used_if_it_admits_this_program_and_else_refused(self, database_url: str, oldest: str) -> None:
         engine = create_engine(parse_url(database_url))
         with engine.begin() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+            connection.execute(text(f"UPDATE compatibility SET oldest_revision = '{oldest}'"))
+        engine.dispose()
+        with EventStore.connect(database_url) as store:
+            if oldest == schema.HEAD_REVISION:
+                schema.ensure_ready(database_url)
+                schema.check_ready(store)
+            else:
+                with pytest.raises(schema.SchemaError, match=r"9999.*newer.*9998"):
+                    schema.ensure_ready(database_url)
+                with pytest.raises(schema.SchemaError, match="9999"):
+                    schema.check_ready(store)
+
+    def test_newer_one_that_does_not_say_whom_it_admits_is_refused(self, database_url: str) -> None:
+        engine = create_engine(parse_url(database_url))
+        with engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+            connection.execute(text("DROP TABLE compatibility"))
         engine.dispose()
         with pytest.raises(schema.SchemaError, match=r"9999.*newer"):
             schema.ensure_ready(database_url)
+
+    def test_programs_of_the_release_before_are_admitted_until_somebody_says_that_none_runs(
+        self, empty_url: str
+    ) -> None:
+        schema.upgrade(empty_url, "0006")
+        with EventStore.connect(empty_url) as store:
+            store.append("job-a", [event(7)], NO_STREAM)
+        alembic("upgrade", "head", MARIGRAPH_DB=empty_url)
+        with EventStore.connect(empty_url) as store:
+            with pytest.raises(schema.SchemaError, match=r"revision 0006.*db finish"):
+                schema.check_finished(store, "0007")
+            assert schema.finish(empty_url) == "0006"
+            schema.check_finished(store, "0007")
+
+    def test_a_database_that_nobody_used_before_admits_nobody_older(self, database_url: str) -> None:
+        with EventStore.connect(database_url) as store:
+            schema.check_finished(store, schema.ERASURE_REVISION)
 
     @pytest.mark.parametrize("kind", ["postgres"])
     def test_empty_postgres_names_the_command(self, kind: str, empty_postgres_url: str) -> None:

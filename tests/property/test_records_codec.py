@@ -6,8 +6,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from domain.records import CorruptBatch, RecordBatch, TextColumn, content_digest, decode_batch, encode_batch
+from domain.records import (
+    CorruptBatch,
+    RecordBatch,
+    TextColumn,
+    content_digest,
+    decode_batch,
+    encode_batch,
+    join_batches,
+)
 from domain.records.time_pattern import MS_MAX, MS_MIN
+from tests.checks.jobs import cut, select
 from tests.unit.domain.records.samples import summary
 
 FAST = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -65,3 +74,11 @@ def test_any_bytes_are_a_corrupt_batch(body: bytes) -> None:
     except CorruptBatch:
         return
     raise AssertionError(body)
+
+
+@FAST
+@given(batches(), st.lists(st.integers(0, 30), max_size=6))
+def test_batches_joined_again_are_the_batch_that_was_cut(batch: RecordBatch, edges: list[int]) -> None:
+    whole = select(batch, slice(None))
+    joined = join_batches(cut(batch, [min(edge, len(batch)) for edge in edges]) or [whole])
+    assert content_digest(joined) == content_digest(whole)

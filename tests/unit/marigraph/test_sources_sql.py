@@ -1,5 +1,6 @@
 """SQL databases as sources: the same on SQLite and PostgreSQL, whatever the time column holds, and never written to."""
 
+import json
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from sqlalchemy import create_engine, text
 from domain.config import create_job_config
 from domain.datafeeds import create_datafeed_config, predicate_of
 from domain.errors import BadRequest
-from marigraph.sources import MissingField, MissingIndex, Search, SourceError, Sources
+from marigraph.sources import MissingField, MissingIndex, Search, SourceError, Sources, sql
 from tests.support.feeds import START_MS, job_body, rows
 
 END_MS = START_MS + 10**9
@@ -331,3 +332,85 @@ def test_a_locked_database_is_read_all_the_same(tmp_path, opened):
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("BEGIN IMMEDIATE")
         assert len(scanned(*search_of(opened(str(path))))) == len(RECORDS)
+
+
+# ------------------------------------------------------------------------------------------------ aggregations
+
+WHOLE, FRACTION, WORD = "n", "v", "word"
+METRICS = {
+    "greatest": {"max": {"field": WHOLE}},
+    "least fraction": {"min": {"field": FRACTION}},
+    "greatest fraction": {"max": {"field": FRACTION}},
+    "mean": {"avg": {"field": WHOLE}},
+    "total": {"sum": {"field": WHOLE}},
+    "how many": {"value_count": {"field": WORD}},
+    "last": {"min": {"field": "time"}},
+}
+IN_ROWS = {"total": {"sum": {"field": FRACTION}}, "kinds": {"cardinality": {"field": WORD}}}
+TIMES = {
+    "bigint": (str, "epoch_ms"),
+    "integer": (lambda t: str(t // 1000), "epoch"),
+    "timestamp": (lambda t: f"to_timestamp({t} / 1000.0) AT TIME ZONE 'UTC'", "epoch_ms"),
+    "timestamptz": (lambda t: f"to_timestamp({t} / 1000.0)", "epoch_ms"),
+    "numeric": (lambda t: f"{t} / 1000.0", "epoch"),
+}
+
+
+def aggregated_search(sources, time_format="epoch_ms", interval="1m", **inner):
+    body = job_body(summary_count_field_name="doc_count")
+    body["data_description"]["time_format"] = time_format
+    job = create_job_config(body, job_id="j", now_ms=0)
+    metrics = {"time": {"max": {"field": "time"}}, **inner}
+    aggregations = {"buckets": {"date_histogram": {"field": "time", "fixed_interval": interval}, "aggs": metrics}}
+    config = {"job_id": "j", "indices": ["air"], "aggregations": aggregations, "query": {"range": {"n": {"lt": 2**62}}}}
+    feed = create_datafeed_config(config, datafeed_id="d", job=job)
+    return sources.of(feed), Search.of(feed, job)
+
+
+def fill(url, kind, write):
+    """Make a table with everything that databases and programs may aggregate differently."""
+    numbers = ["1", "-7", "NULL", str(2**53 + 1), "3", str(2**40), "2", "NULL"]
+    fractions = ["0.1", "'NaN'", "'Infinity'", "NULL", "-2.5e300", "0.30000000000000004", "'-Infinity'"]
+    words = ["'a'", "'A'", "NULL", "'b '", "'b'", "''"]
+    values = ",".join(
+        f"({write(START_MS + at * 7_001 + (at % 3) * 333)}, {numbers[at % 8]}, {fractions[at % 7]}, "
+        f"{words[at % 6]}, 'host-{at % 4}')"
+        for at in range(300)
+    )
+    engine = engine_of(url)
+    with engine.begin() as connection:
+        connection.execute(
+            text(f'CREATE TABLE air ("time" {kind}, n BIGINT, v DOUBLE PRECISION, word TEXT, host VARCHAR(9))')
+        )
+        connection.execute(text(f"INSERT INTO air VALUES {values}".replace(":", r"\:")))
+    engine.dispose()
+
+
+def by_terms(**inner):
+    words = {WORD: {"terms": {"field": WORD, "size": 3}, "aggs": inner}}
+    return {"host": {"terms": {"field": "host", "size": 3}, "aggs": {**words, "mean": METRICS["mean"]}}}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_a_database_aggregates_to_what_its_rows_come_to(empty_postgres_url, opened, monkeypatch, kind):
+    write, time_format = TIMES[kind]
+    fill(empty_postgres_url, kind, write)
+    sources = opened(empty_postgres_url)
+    for inner, in_sql in (
+        ({}, True),
+        (METRICS, True),
+        (by_terms(**METRICS), True),
+        ({**METRICS, **by_terms()}, True),
+        (IN_ROWS, False),
+        (by_terms(**IN_ROWS), False),
+    ):
+        source, search = aggregated_search(sources, time_format, **inner)
+        with source._connected() as connection:
+            plan = sql._aggregation(connection, list(source._searchable(connection, search)), search, START_MS, END_MS)
+        assert (plan is not None) is (in_sql and kind != "numeric")
+        found = scanned(source, search)
+        with monkeypatch.context() as patch:
+            patch.setattr(sql, "_aggregation", lambda *_: None)
+            expected = scanned(source, search)
+        assert json.dumps(found) == json.dumps(expected)
+        assert len(found) > 30

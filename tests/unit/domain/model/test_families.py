@@ -88,6 +88,38 @@ def test_one_hump_never_has_two_modes() -> None:
     assert trust.max() < 0.01
 
 
+def test_a_metric_that_stays_on_or_off_for_hours_keeps_its_two_modes() -> None:
+    rng = np.random.default_rng(6)
+    on = np.cumsum(rng.random((1200, 10)) < 1 / 30, axis=0) % 2 == 1
+    model = learnt(np.where(on, 100.0, 10.0) + rng.normal(0, 2, on.shape))
+    own = model.families.rows[-(modes.N_ROWS + recalibration.N_ROWS) : -recalibration.N_ROWS, :10]
+    assert own[modes.TRUST].min() > 0.99
+    assert own[modes.SWITCHES] / (own[modes.N_LOWER] + own[modes.N_UPPER]) == pytest.approx(1 / 60, abs=1 / 120)
+
+
+def test_a_rare_mode_is_as_wide_as_it_is_from_its_first_values_on() -> None:
+    rng = np.random.default_rng(7)
+    on = rng.random((360, 40)) < 0.1
+    model = learnt(np.where(on, 100.0 + rng.normal(0, 3, on.shape), 10.0 + rng.normal(0, 1, on.shape)))
+    own = model.families.rows[-(modes.N_ROWS + recalibration.N_ROWS) : -recalibration.N_ROWS, :40]
+    assert np.median(own[modes.V_UPPER]) == pytest.approx(9.0, rel=0.15)
+    assert np.median(own[modes.V_LOWER]) == pytest.approx(1.0, rel=0.1)
+
+
+def test_tails_are_proven_by_how_all_values_lie() -> None:
+    rng = np.random.default_rng(8)
+    values = np.hstack(
+        [rng.lognormal(3, 1, (300, 4)), 100 + 3 * rng.standard_t(3, (300, 4)), rng.normal(9, 1, (300, 4))]
+    )
+    values[250, 8:] += 40  # an incident is no tail
+    families = learnt(values).families
+    near, far = (families.proven(families.rows[:, :12], np.full(12, z)).reshape(3, 4) for z in (5.0, 40.0))
+    assert near[0].tolist() == far[0].tolist() == [1.0] * 4
+    assert np.median(near[1]) > 0.9
+    assert not far[1:].any()
+    assert not near[2].any()
+
+
 def test_history_corrects_tails_towards_what_they_were() -> None:
     rng = np.random.default_rng(5)
     rows = np.zeros((recalibration.N_ROWS, 1))

@@ -9,11 +9,11 @@ import pytest
 from scipy import stats
 
 from domain.model import change, forecast, spread
+from domain.model.joint import exponent_of_best
 from domain.model.normalizer import (
     BucketNormalizer,
     Calibration,
     Peak,
-    exponent_of_best,
     faded,
     severity,
 )

@@ -1,0 +1,225 @@
+"""What-if: the log under another configuration gives what a job of that configuration would have made of it."""
+
+import json
+from contextlib import suppress
+from hashlib import sha256
+
+import pytest
+from sqlalchemy import MetaData, select
+
+from domain.errors import BadRequest, InvalidArgument
+from marigraph import handlers
+from marigraph.cli.main import execute
+from marigraph.scratch import digest_tables
+from marigraph.whatif import runs
+from marigraph.whatif.changes import Changes
+from marigraph.whatif.report import compare_runs, what_if
+from marigraph.whatif.trial import Window
+from tests.support.jobs import CONTEXT, DataSet, application, digest, job_body, make_job, post, synthetic
+
+DATA = synthetic(1_200, seconds=86_400)
+del DATA.body["analysis_config"]["detectors"][2]
+START = 1_700_006_400
+RULE = {"actions": ["skip_result"], "conditions": [{"applies_to": "actual", "operator": "lt", "value": 60}]}
+
+
+def live(app, data=DATA):
+    """A job's life with everything in it that a replay has to repeat."""
+    make_job(app, data)
+    post(app, data, 0, 350)
+    handlers.flush_job(app, "j", {"calc_interim": True}, CONTEXT)
+    close_and_open(app)
+    post(app, data, 350, 450)
+    handlers.post_data(
+        app, "j", data.csv(440, 500), CONTEXT, reset=handlers.Reset(1000 * (START + 31_000), 1000 * (START + 33_000))
+    )
+    handlers.update_job(
+        app,
+        "j",
+        {"detectors": [{"detector_index": 0, "custom_rules": [RULE]}], "renormalization_window_days": 1},
+        CONTEXT,
+    )
+    post(app, data, 500, 650)
+    handlers.close_jobs(app, "j", CONTEXT)
+    first, second = (each.snapshot_id for each in app.jobs.load("j").snapshots)
+    handlers.revert_snapshot(app, "j", first, CONTEXT, delete_intervening_results=True)
+    handlers.open_job(app, "j", CONTEXT)
+    post(app, data, 350, 700)
+    handlers.close_jobs(app, "j", CONTEXT)
+    handlers.revert_snapshot(app, "j", second, CONTEXT)
+    handlers.open_job(app, "j", CONTEXT)
+    post(app, data, 700, 950)
+    handlers.flush_job(app, "j", {"skip_time": str(START + 70_000)}, CONTEXT)
+    post(app, data, 975, 1_150)
+    handlers.flush_job(app, "j", {"advance_time": str(START + 83_500), "calc_interim": True}, CONTEXT)
+
+
+def close_and_open(app):
+    handlers.close_jobs(app, "j", CONTEXT)
+    handlers.open_job(app, "j", CONTEXT)
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory):
+    """A database with such a job, only to be read."""
+    path = tmp_path_factory.mktemp("whatif") / "marigraph.db"
+    with application(str(path)) as app:
+        live(app)
+        yield app
+
+
+@pytest.fixture
+def kept_runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+def database_digest(app) -> dict[str, str]:
+    """The rows of every table there is, but for leases and checkpoints."""
+    metadata = MetaData()
+    with app.store.reading() as connection:
+        metadata.reflect(connection)
+        return {
+            table.name: sha256(repr(connection.execute(select(table)).all()).encode()).hexdigest()
+            for table in metadata.sorted_tables
+            if table.name not in ("leases", "checkpoints")
+        }
+
+
+def test_without_a_change_it_gives_the_job_to_the_last_bit(database_url):
+    with application(database_url) as app:
+        live(app)
+        report = what_if(app, "j", Changes())
+        assert report.is_equal
+        assert report.is_state_equal
+        assert report.run.results["buckets"].row_count > 80
+        assert {name: report.difference.counts[name] for name in ("gained", "lost", "moved")} == {
+            "gained": 0,
+            "lost": 0,
+            "moved": 0,
+        }
+
+
+def test_the_job_is_only_read(lived):
+    before = database_digest(lived)
+    what_if(lived, "j", Changes.read(["analysis_config.bucket_span=30m"]))
+    assert database_digest(lived) == before
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["analysis_config.bucket_span=30m", "analysis_config.detectors[0].function=max"],
+        ["analysis_config.latency=null", "analysis_config.influencers=[]", "model_plot_config.enabled=true"],
+    ],
+)
+def test_it_gives_what_a_job_of_that_configuration_makes_of_the_same_commands(lived, new_sqlite_url, settings):
+    changes = Changes.read(settings)
+    report = what_if(lived, "j", changes)
+    assert not report.is_equal
+    with application(new_sqlite_url()) as app:
+        live(app, DataSet("changed", changed_body(DATA.body, settings), DATA.header, DATA.lines))
+        with app.store.reading() as connection:
+            assert digest_tables(connection, "j") == report.run.results
+        assert digest(app) == report.run.state_digest
+
+
+def changed_body(body, settings):
+    """Apply settings to the body of a request, by hand."""
+    changed = json.loads(json.dumps(body))
+    for setting in settings:
+        path, _, value = setting.partition("=")
+        *way, last = path.replace("[0]", ".0").split(".")
+        inner = changed
+        for step in way:
+            inner = inner[int(step)] if step.isdigit() else inner.setdefault(step, {})
+        with suppress(ValueError):
+            value = json.loads(value)
+        if value is None:
+            inner.pop(last)
+        else:
+            inner[last] = value
+    return changed
+
+
+def test_a_part_is_replayed_from_the_state_before_it(lived):
+    boundary = 1000 * (START + 50_000)
+    report = what_if(lived, "j", Changes(), window=Window(boundary))
+    assert report.is_equal
+    assert report.is_state_equal
+    assert report.run.from_version > 5
+    assert "model state" in report.run.notes[0]
+    limited = what_if(lived, "j", Changes(), window=Window(boundary, boundary + 3_600_000))
+    assert limited.is_equal
+    assert limited.difference.before.bucket_count == 4
+
+
+def test_a_rule_is_tried_from_a_state_and_a_bucket_span_from_the_beginning(lived):
+    window = Window(1000 * (START + 50_000))
+    rule = "analysis_config.detectors[1].custom_rules=" + json.dumps([RULE])
+    assert what_if(lived, "j", Changes.read([rule]), window=window).run.from_version > 5
+    assert what_if(lived, "j", Changes.read(["analysis_config.bucket_span=1h"]), window=window).run.from_version == 1
+
+
+def test_texts_that_are_numbers_can_be_measured(new_sqlite_url):
+    lines = [f"{START + 60 * n},{100 + n % 7},{n % 3}" for n in range(400)]
+    detectors = [{"function": "count", "by_field_name": "code"}]
+    data = DataSet("codes", job_body(detectors, "5m"), "time,code,other", lines)
+    measured = [{"function": "mean", "field_name": "code"}]
+    with application(new_sqlite_url()) as app, application(new_sqlite_url()) as other:
+        make_job(app, data)
+        post(app, data)
+        setting = "analysis_config.detectors=" + json.dumps(measured)
+        found = what_if(app, "j", Changes.read([setting])).run
+        numbers = DataSet("numbers", job_body(measured, "5m"), data.header, lines)
+        make_job(other, numbers)
+        post(other, numbers)
+        assert found.results == what_if(other, "j", Changes()).run.results
+        with pytest.raises(InvalidArgument, match=r"reads \[other\] as number.*they hold \[code\] as text"):
+            what_if(app, "j", Changes.read([setting.replace("code", "other")]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        (["analysis_config.detectors[0].function=mode"], BadRequest, "Unknown function 'mode'"),
+        (["analysis_config.bucket_span=soon"], Exception, "bucket_span"),
+        (["analysis_config.bucket_spin=5m"], Exception, "bucket_spin"),
+        (["data_description.time_format=epoch_ms"], InvalidArgument, "how posted data are read"),
+        (["description=new"], InvalidArgument, "does not reach the analysis"),
+        (["analysis_config.detectors[7].function=max"], InvalidArgument, "has 2 entries"),
+        (["analysis_config.bucket_span.unit=m"], InvalidArgument, "a plain value"),
+        (["analysis_config.detectors=[{]"], Exception, "no JSON"),
+        (["bucket_span"], InvalidArgument, "PATH=VALUE"),
+        (["=1"], InvalidArgument, "PATH=VALUE"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_replayed(lived, settings, error, message):
+    with pytest.raises(error, match=message):
+        what_if(lived, "j", Changes.read(settings))
+
+
+def test_runs_are_kept_compared_and_deleted(lived, kept_runs, capsys):
+    for name, span in (("fine", "10m"), ("coarse", "1h")):
+        what_if(lived, "j", Changes.read([f"analysis_config.bucket_span={span}"]), name=name)
+    assert {run.name for run in runs.kept_runs()} == {"fine", "coarse"}
+    report = compare_runs("fine", "coarse")
+    assert report.difference.before.bucket_count > 5 * report.difference.after.bucket_count
+    same = compare_runs("fine", "fine")
+    assert same.is_equal
+    assert not same.difference.changes
+    assert execute(["whatif", "--list", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["count"] == 2
+    assert execute(["whatif", "--compare", "fine", "coarse"]) == 0
+    assert "moved" in capsys.readouterr().out
+    assert execute(["whatif", "--delete", "fine"]) == 0
+    assert execute(["whatif", "--compare", "fine", "coarse"]) == 2
+    assert "there is no what-if [fine]" in capsys.readouterr().err
+    assert execute(["whatif", "--delete", "../fine"]) == 2
+
+
+def test_a_file_that_is_no_run_is_refused_in_a_line(kept_runs, capsys):
+    runs.folder().mkdir(parents=True)
+    (runs.folder() / "odd.db").write_bytes(b"nothing")
+    assert execute(["whatif", "--compare", "odd", "odd"]) == 2
+    assert "no file of a what-if" in capsys.readouterr().err
+    assert runs.kept_runs() == []
