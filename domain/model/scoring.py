@@ -23,6 +23,7 @@ from domain.model.hindsight import (
     RISE_HEIGHT_MIN,
     RISE_STRENGTH_MIN,
     Basis,
+    Renormalization,
     Review,
     is_risen,
     scope_of_field,
@@ -162,11 +163,11 @@ class BucketScorer:
 
     def _usual(self, bucket_start: int, event_count: int, *, is_interim: bool) -> BucketResult:
         """Make the result of a bucket in which nothing was unusual."""
-        renormalizations = []
+        renormalizations: Sequence[Renormalization] = ()
         if not is_interim:
             for normalizer in self._normalizers.values():
                 normalizer.calibration.learn_usual(1)
-            renormalizations = self._review.of_bucket(bucket_start, (), {})
+            renormalizations = self._review.of_bucket(bucket_start, (), {}) or ()
         return BucketResult(
             timestamp_ms=bucket_start * 1000,
             bucket_span_seconds=self._span,
