@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from eventstore.errors import CopyRefused
 from eventstore.store import EventStore
-from eventstore.tables import events, leases, metadata, payloads, seals, snapshots, stream_keys, streams
+from eventstore.tables import events, leases, metadata, payloads, seal_contents, seals, snapshots, stream_keys, streams
 from eventstore.verify import ChainReport
 
 PAGE_ROWS = 1_000
@@ -31,6 +31,7 @@ COPIED: tuple[tuple[Table, int], ...] = (
     (stream_keys, PAGE_ROWS),
     (leases, PAGE_ROWS),
     (seals, PAGE_ROWS),
+    (seal_contents, PAGE_BODIES),
 )
 SEQUENCES = (("streams", "id"), ("events", "position"), ("seals", "id"))
 

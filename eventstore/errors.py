@@ -15,6 +15,8 @@ The tree::
     ├── PayloadCorrupt              stored bytes that no longer fit their digest
     ├── KeyDestroyed                what was encrypted under a key that is gone
     ├── KeyLocked                   a key that is wrapped by a master key which was not given
+    ├── CorruptSeal                 a seal, or the list of its events, that cannot be read
+    ├── SealRefused                 events that do not verify, or a seal that another process made meanwhile
     ├── CopyRefused                 a copy whose target is not empty, or that did not verify
     ├── CodecError                  an event that this program cannot read
     │   ├── UnknownEventType
@@ -144,6 +146,24 @@ class KeyLocked(EventStoreError):
         )
         self.stream = stream
         self.wrapped_by = wrapped_by
+
+
+class CorruptSeal(EventStoreError):
+    """A seal, or the list of its events, that cannot be read.
+
+    Attributes
+    ----------
+    seal_id : int or None
+        Where it is known.
+    """
+
+    def __init__(self, message: str, seal_id: int | None = None) -> None:
+        super().__init__(message)
+        self.seal_id = seal_id
+
+
+class SealRefused(EventStoreError):
+    """Nothing was sealed; the message says why."""
 
 
 class CopyRefused(EventStoreError):

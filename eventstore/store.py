@@ -26,7 +26,7 @@ from eventstore.leases import Lease, Leases
 from eventstore.snapshots import Snapshot
 from eventstore.tables import events, payloads, streams
 from eventstore.urls import is_sqlite, parse_url
-from eventstore.verify import ChainReport, verify_chain
+from eventstore.verify import ChainReport, Verification, verify_chain
 
 
 def now_microseconds() -> int:
@@ -315,6 +315,10 @@ class EventStore:
         with self.reading() as connection:
             return checkpoints.read(connection, subscriber)
 
+    def lock_checkpoint(self, conn: Connection, subscriber: str) -> int | None:
+        """Return the position a subscriber has reached, None when it has none; it stays until the transaction ends."""
+        return checkpoints.lock(conn, subscriber)
+
     def write_checkpoint(self, conn: Connection, subscriber: str, old: int, new: int, epoch: int = 0) -> None:
         """Move a checkpoint from `old` to `new` in the transaction of the rows it stands for.
 
@@ -411,5 +415,5 @@ class EventStore:
     # Proof
 
     def verify_chain(self, stream: str | None = None) -> ChainReport:
-        """Check every hash, head and payload of a stream or of the whole log."""
-        return verify_chain(self, stream)
+        """Check every hash, head, payload and seal of a stream or of the whole log."""
+        return verify_chain(self, Verification(stream))

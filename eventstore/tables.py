@@ -161,3 +161,13 @@ seals = Table(
     UniqueConstraint("last_position"),
     sqlite_autoincrement=True,
 )
+
+# Which events a seal covers, apart from it, so that seals can be listed without.
+seal_contents = Table(
+    "seal_contents",
+    metadata,
+    Column("seal_id", RowId, nullable=False, autoincrement=False),
+    Column("places", LargeBinary, nullable=False),  # JSON: stream, version and position of each event
+    Column("hashes", LargeBinary, nullable=False),  # of the events, 32 bytes each
+    PrimaryKeyConstraint("seal_id"),
+)

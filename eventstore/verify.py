@@ -1,162 +1,152 @@
-"""Proof: every hash of a stream computed anew from its stored columns, page by page.
+"""Proof: the whole log, or one stream, checked against its hashes, heads, payloads and seals.
 
-Found are a changed column, a missing, inserted or moved event, a head row that does not fit, and payload
-bytes that do not fit their digest. A payload that is gone is no break (retention may drop it) but is
-listed.
+Found are a changed column, a missing, inserted or moved event, a head row that does not fit, payload bytes that do
+not fit their digest, and whatever differs from what a seal covers. The pass goes by position, so that the first bad
+place is the earliest one; what lies behind the newest position at its start is left for the next time. Next:
+`eventstore.ranges`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
 
-from eventstore import chain
-from eventstore.events import StoredEvent
-from eventstore.tables import events, payloads, streams
+from eventstore.errors import CorruptSeal
+from eventstore.heads import check_head, check_heads, check_sequences
+from eventstore.links import BadLink
+from eventstore.log_reading import LogReader, Readable, describe_error
+from eventstore.ranges import (
+    MissingPayload,
+    PayloadRules,
+    RangeChecker,
+    RangeReport,
+    Unreadable,
+    plan_ranges,
+)
+from eventstore.seals import STREAM, ExportedSeals, KnownSeals, StoredSeals
 
-if TYPE_CHECKING:
-    from eventstore.store import EventStore
+DRIVER_ERRORS = (DBAPIError, OSError)
 
-PAGE_EVENTS = 1_000
-MISSING_LISTED_MAX = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class BadLink:
-    """The first place where a chain does not hold; position is None when the event itself is missing."""
-
-    stream: str
-    version: int
-    position: int | None
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class MissingPayload:
-    """An event whose payload is no longer there."""
-
-    stream: str
-    version: int
-    digest: bytes
+__all__ = ["BadLink", "ChainReport", "MissingPayload", "Verification", "verify_chain"]
 
 
 @dataclass
-class ChainReport:
-    """What a verification found."""
+class ChainReport(RangeReport):
+    """What a verification found.
+
+    Attributes
+    ----------
+    first_bad : BadLink or None
+        The first place that does not hold: of an event, else of a head row, else of a seal.
+    unreadable : str or None
+        What could not be read, and where; the rest was checked.
+    missing_triggers : list of str
+        Guards of append-only tables that are not there: no tampering, but an open door.
+    """
 
     n_streams: int = 0
-    n_events: int = 0
-    n_payloads: int = 0
-    n_payloads_missing: int = 0
-    first_bad: BadLink | None = None
-    missing_payloads: list[MissingPayload] = field(default_factory=list)  # the first `MISSING_LISTED_MAX`
+    n_seals: int = 0
+    key_ids: list[str] = field(default_factory=list)
+    unreadable: str | None = None
+    missing_triggers: list[str] = field(default_factory=list)
 
     @property
     def is_intact(self) -> bool:
-        """Say whether every link holds."""
-        return self.first_bad is None
+        """Say whether everything could be read and holds."""
+        return self.first_bad is None and self.unreadable is None
 
 
-class _Broken(Exception):
-    def __init__(self, bad: BadLink) -> None:
-        super().__init__(bad.what)
-        self.bad = bad
+Progress = Callable[[int, int], None]
+"""Called with the events checked so far, and about how many there are."""
 
 
-def verify_chain(store: EventStore, stream: str | None = None) -> ChainReport:
-    """Check a stream, or all of them and that every event belongs to one."""
+@dataclass(frozen=True)
+class Verification:
+    """What is to be checked, and against what.
+
+    Attributes
+    ----------
+    kept_seals : Path, optional
+        Seals exported earlier; they are believed more than those of the database.
+    keys : frozenset of str, optional
+        Public keys whose seals are believed; None: any that fits its signature.
+    rules : PayloadRules, optional
+        What the application knows of its payloads; without, a missing one is only listed.
+    checks_fences : bool
+        The fence of each head is that of the newest lease, as it is where every epoch comes from a lease.
+    n_workers : int
+        Processes to share a whole log between.
+    """
+
+    stream: str | None = None
+    kept_seals: Path | None = None
+    keys: frozenset[str] | None = None
+    rules: PayloadRules | None = None
+    checks_fences: bool = False
+    n_workers: int = 1
+    progress: Progress | None = None
+
+
+def verify_chain(log: Readable, what: Verification = Verification()) -> ChainReport:
+    """Check a stream, or all of them and that every event belongs to one.
+
+    Raises
+    ------
+    CorruptSeal
+        The file of kept seals cannot be read.
+    """
     report = ChainReport()
-    try:
-        if stream is None:
-            _check_orphans(store)
-        for name in [stream] if stream is not None else _all_streams(store):
-            _verify_stream(store, name, report)
-            report.n_streams += 1
-    except _Broken as error:
-        report.first_bad = error.bad
+    kept = ExportedSeals(what.kept_seals) if what.kept_seals is not None else None
+    with log.reading() as connection:
+        reader = LogReader(connection)
+        try:
+            _verify(log, reader, what, kept, report)
+        except Unreadable as error:
+            report.unreadable = str(error)
+        except DRIVER_ERRORS as error:
+            report.unreadable = f"the database cannot be read: {describe_error(error)}"
     return report
 
 
-def _all_streams(store: EventStore) -> Sequence[str]:
-    with store.reading() as connection:
-        return list(connection.scalars(select(streams.c.name).order_by(streams.c.id)))
+def _verify(
+    log: Readable, reader: LogReader, what: Verification, kept: ExportedSeals | None, report: ChainReport
+) -> None:
+    report.missing_triggers = reader.find_missing_triggers()
+    seals = _known_seals(reader, kept, what.keys, report)
+    report.n_seals = len(seals.headers)
+    report.key_ids = sorted({seal.key_id for seal in seals.headers})
+    checker = RangeChecker(reader, seals, what.rules)
+    if what.stream is None:
+        report.add(_check_ranges(log, reader, checker, what, report))
+        bad_head = next(check_heads(reader, report, fences=what.checks_fences), None)
+    else:
+        report.add(checker.check_stream(what.stream.encode()))
+        report.n_streams = 1
+        bad_head = check_head(reader, what.stream.encode(), fences=what.checks_fences)
+    report.first_bad = report.first_bad or report.bad_missing or bad_head or report.bad_seal
+    report.first_bad = report.first_bad or next(seals.problems(), None)
+    if what.stream is None and report.first_bad is None:
+        report.first_bad = next(check_sequences(reader), None)
+        if damage := reader.damage():
+            report.unreadable = f"the database's pages or indexes are damaged: {damage}"
 
 
-def _check_orphans(store: EventStore) -> None:
-    query = (
-        select(events.c.stream_id, events.c.version, events.c.position)
-        .where(~select(streams.c.id).where(streams.c.id == events.c.stream_id).exists())
-        .limit(1)
-    )
-    with store.reading() as connection:
-        row = connection.execute(query).first()
-    if row is not None:
-        raise _Broken(BadLink(f"#{row.stream_id}", row.version, row.position, "the event's stream has no head row"))
+def _known_seals(
+    reader: LogReader, kept: ExportedSeals | None, keys: frozenset[str] | None, report: ChainReport
+) -> KnownSeals:
+    try:
+        return KnownSeals(StoredSeals(reader), kept, keys)
+    except CorruptSeal as error:
+        report.bad_seal = BadLink(STREAM, error.seal_id or 0, None, str(error))
+        return KnownSeals(None, kept, keys)
 
 
-def _verify_stream(store: EventStore, stream: str, report: ChainReport) -> None:
-    # The head is read first: events that come meanwhile lie after it and are left for the next time.
-    with store.reading() as connection:
-        head = connection.execute(select(streams).where(streams.c.name == stream)).first()
-    if head is None:
-        raise _Broken(BadLink(stream, 0, None, "there is no such stream"))
-    previous, recorded_at, version = chain.GENESIS, 0, 0
-    while version < head.version:
-        page = store.read_stream(stream, version, min(PAGE_EVENTS, head.version - version))
-        if not page:
-            raise _Broken(BadLink(stream, version + 1, None, "the event is missing; the head row counts more"))
-        for event in page:
-            _check_event(event, version, previous, recorded_at)
-            previous, recorded_at, version = event.hash, event.recorded_at, event.version
-            report.n_events += 1
-        with store.reading() as connection:
-            _check_payloads(connection, head.id, page, report)
-    _check_head(store, stream, (head.version, head.head_hash, head.recorded_at), (version, previous, recorded_at))
-
-
-def _check_event(event: StoredEvent, version: int, previous: bytes, recorded_at: int) -> None:
-    if event.version != version + 1:
-        raise _Broken(BadLink(event.stream, version + 1, None, f"the event is missing; {event.version} follows"))
-    if chain.hash_stored(previous, event) != event.hash:
-        what = "the hash does not fit the event's columns and the hash before it"
-        raise _Broken(BadLink(event.stream, event.version, event.position, what))
-    if event.recorded_at < recorded_at:
-        what = "recorded_at is before that of the event before it"
-        raise _Broken(BadLink(event.stream, event.version, event.position, what))
-
-
-def _check_head(store: EventStore, stream: str, head: tuple[int, bytes, int], last: tuple[int, bytes, int]) -> None:
-    if head != last:
-        what = "the head row does not fit the newest event"
-        raise _Broken(BadLink(stream, head[0], None, what))
-    with store.reading() as connection:
-        beyond = connection.execute(
-            select(func.max(events.c.version), func.max(streams.c.version))
-            .select_from(streams.join(events, events.c.stream_id == streams.c.id))
-            .where(streams.c.name == stream)
-        ).one()
-    if beyond[0] is not None and beyond[0] > beyond[1]:
-        raise _Broken(BadLink(stream, beyond[0], None, "the event lies after the head row's version"))
-
-
-def _check_payloads(connection: Connection, stream_id: int, page: Sequence[StoredEvent], report: ChainReport) -> None:
-    for event in page:
-        if event.payload_digest is None:
-            continue
-        query = select(payloads.c.body).where(
-            payloads.c.stream_id == stream_id, payloads.c.digest == event.payload_digest
-        )
-        body = connection.scalar(query)
-        if body is None:
-            report.n_payloads_missing += 1
-            if len(report.missing_payloads) < MISSING_LISTED_MAX:
-                report.missing_payloads.append(MissingPayload(event.stream, event.version, event.payload_digest))
-            continue
-        report.n_payloads += 1
-        if hashlib.sha256(body).digest() != event.payload_digest:
-            what = "the payload's bytes do not fit its digest"
-            raise _Broken(BadLink(event.stream, event.version, event.position, what))
+def _check_ranges(
+    log: Readable, reader: LogReader, checker: RangeChecker, what: Verification, report: ChainReport
+) -> RangeReport:
+    last = reader.last_position()
+    ranges = plan_ranges(checker.seals, last)
+    return checker.check_all(ranges, lambda done: what.progress(done, last) if what.progress else None)

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from eventstore import EventStore
 
-HEAD_REVISION = "0007"  # the newest revision in migrations/versions; a test keeps it so
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")  # all of them, oldest first
+HEAD_REVISION = "0008"  # the newest revision in migrations/versions; a test keeps it so
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")  # all of them, oldest first
 ERASURE_REVISION = "0007"  # programs before it know no payloads_dropped, results_dropped and erased
 OLDEST_ADMITTED = select(compatibility.c.oldest_revision)
 BACKUP_NAMES_MAX = 100

@@ -25,6 +25,7 @@ from marigraph.context import Context
 from marigraph.datafeeds.runs import DatafeedRuns
 from marigraph.desk import LOOK_SECONDS, Desk
 from marigraph.notifier import Notifier
+from marigraph.proof.sealing import Sealer
 from marigraph.retainer import Retainer
 from marigraph.runner import JobFailed, Runner
 from marigraph.settings import Settings
@@ -66,6 +67,7 @@ class Server(Application):
         self._stopping = threading.Event()
         self.notifier = Notifier(self.store, self.jobs, self.owner, settings.notifications)
         self.retainer = Retainer(self, settings.retention_at_minute)
+        self._sealer = Sealer(self.store, settings)
         self._housekeeper = threading.Thread(target=self._keep_house, name="housekeeper", daemon=True)
 
     def start(self) -> None:
@@ -76,6 +78,7 @@ class Server(Application):
         self._datafeed_runs.start()
         self.notifier.start()
         self.retainer.start()
+        self._sealer.start()
 
     @property
     def node(self) -> dict[str, Any]:
@@ -317,6 +320,7 @@ class Server(Application):
         self._stopped.set()
         self.notifier.stop()
         self.retainer.stop()
+        self._sealer.stop()
         if self._housekeeper.is_alive():
             self._housekeeper.join()
         for desk in self.desks:

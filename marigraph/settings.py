@@ -9,11 +9,13 @@ from pathlib import Path
 
 import platformdirs
 
+from domain.config import parse_duration_ms
 from domain.errors import InvalidArgument
 
 DATABASE_FILE = "marigraph.db"
 MASTER_KEY_BYTES = 32
 RETENTION_AT_MINUTE = 30  # after midnight, as in the API
+SEAL_SECONDS_MIN = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,28 @@ class Notifications:
 
 
 @dataclass(frozen=True, slots=True)
+class Seals:
+    """How the log is sealed."""
+
+    key: str | None = None
+    """File of the signing key; None: the one in the user's configuration directory."""
+    every_seconds: float | None = None
+    """How often a server seals; None: never, the command does."""
+    export: str | None = None
+    """File that a server appends its seals to."""
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> "Seals":
+        """Take ``MARIGRAPH_SEAL_KEY``, ``MARIGRAPH_SEAL_EVERY`` (like 10m) and ``MARIGRAPH_SEAL_EXPORT``."""
+        every = environment.get("MARIGRAPH_SEAL_EVERY")
+        return cls(
+            environment.get("MARIGRAPH_SEAL_KEY") or None,
+            max(parse_duration_ms(every, "MARIGRAPH_SEAL_EVERY") / 1000, SEAL_SECONDS_MIN) if every else None,
+            environment.get("MARIGRAPH_SEAL_EXPORT") or None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The settings of one process."""
 
@@ -74,6 +98,7 @@ class Settings:
     """When servers run retention, minutes after midnight, UTC; None: never."""
     master_key: bytes | None = field(default=None, repr=False)
     """Wraps the keys of erasable jobs."""
+    seals: Seals = Seals()
     sources: str | None = None
     """The TOML file that says where datafeeds may read from; None: nowhere."""
 
@@ -102,6 +127,7 @@ class Settings:
             notifications=Notifications.read(environment),
             retention_at_minute=_read_time_of_day(environment.get("MARIGRAPH_RETENTION_AT")),
             master_key=_read_master_key(environment.get("MARIGRAPH_MASTER_KEY")),
+            seals=Seals.read(environment),
             sources=sources or environment.get("MARIGRAPH_SOURCES") or None,
         )
 

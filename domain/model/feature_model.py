@@ -449,7 +449,7 @@ class FeatureModel:
         self.expectations.look_for_cycles(rows[EXPECTATION], learnt.value, learnt.selection, learnt.time_seconds)
         self._learn_families(learnt, found)
         if found is not None and found.slots.size:
-            self.novelty.remember(found.strength(), found.slots)
+            self.novelty.remember(found.strength(), found.is_news, found.slots)
         rows[COUNT] += 1.0
         rows[TIME] = learnt.time_seconds
         self.rows[:, learnt.selection] = rows

@@ -33,7 +33,7 @@ from domain.model.size_stats import size_stats
 from domain.model.timeline import EMPTY_BUCKETS_MAX, Timeline
 from domain.records import RecordBatch
 
-FOLD_VERSION: Final = "5"
+FOLD_VERSION: Final = "6"
 """Names the code that folds and the format of its state. Raise it with every change of either."""
 
 PRUNE_WINDOW_SECONDS: Final = 30 * 86_400
@@ -98,6 +98,11 @@ class Model:
     def n_series(self) -> int:
         """Series alive, over all detectors."""
         return sum(detector.series.n_series for detector in self._detectors)
+
+    @property
+    def detectors(self) -> Sequence[DetectorModel]:
+        """What was learnt for each detector; to be read only."""
+        return self._detectors
 
     @property
     def categories(self) -> JobCategories | None:

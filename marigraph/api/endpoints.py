@@ -118,13 +118,16 @@ def all_endpoints() -> list[Endpoint]:
     """Return every endpoint; of two whose paths could both match, the more special one comes first."""
     from marigraph.api import (  # they import this module
         absent,
+        audit,
         cluster,
         datafeeds,
         explanations,
         history,
         jobs,
         neighbours,
+        proof,
         results,
+        retention,
         snapshots,
     )
 
@@ -135,7 +138,10 @@ def all_endpoints() -> list[Endpoint]:
         *snapshots.ENDPOINTS,
         *datafeeds.ENDPOINTS,
         *history.ENDPOINTS,
+        *audit.ENDPOINTS,
         *explanations.ENDPOINTS,
+        *proof.ENDPOINTS,
+        *retention.ENDPOINTS,
         *absent.ENDPOINTS,
         *neighbours.ENDPOINTS,
     ]

@@ -64,10 +64,14 @@ def counting(description: str, unit: str) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def fraction(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar that is told how much is done, and of how much."""
+def fraction(description: str, unit: str | None = None) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar that is told how much is done, and of how much; with a unit, its rate too."""
     out = console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
+    columns: list[ProgressColumn] = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
+    if unit is not None:
+        columns.append(_Rate(unit))
+    with Progress(
+        *columns, TimeRemainingColumn(), console=out, transient=True, disable=not out.is_terminal
+    ) as progress:
         task = progress.add_task(description, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        yield lambda done, total: progress.update(task, completed=done, total=total, handled=done)

@@ -4,7 +4,8 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -51,6 +52,12 @@ class Session:
             msg = f"this command needs the database: give --db, not a server ({self.settings.server})"
             raise InvalidArgument(msg)
         return self.settings
+
+    def with_seal_key(self, path: Path | None) -> Settings:
+        """Return the settings with another signing key, if one is given."""
+        if path is None:
+            return self.settings
+        return replace(self.settings, seals=replace(self.settings.seals, key=str(path)))
 
     @contextmanager
     def operations(self) -> Iterator[Operations]:

@@ -1,0 +1,73 @@
+"""The head rows, each against the newest event of its stream and the newest lease."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from eventstore.chain import GENESIS
+from eventstore.links import BadLink, show
+from eventstore.log_reading import HeadState, LogReader
+
+if TYPE_CHECKING:
+    from eventstore.verify import ChainReport
+
+DOES_NOT_FIT = "the head row does not fit the newest event"
+
+
+def check_heads(reader: LogReader, report: ChainReport, *, fences: bool) -> Iterator[BadLink]:
+    """Yield what is wrong with head rows, counting them; each page is what one statement saw."""
+    after = -(2**63)
+    while page := reader.heads(after):
+        for head in page:
+            report.n_streams += 1
+            bad = _check(reader, head, fences=fences)
+            if bad is not None:
+                yield bad
+        after = page[-1].id
+
+
+def check_head(reader: LogReader, stream: bytes, *, fences: bool) -> BadLink | None:
+    """Return what is wrong with one head row; a stream that is not there is no matter of heads."""
+    head = reader.head(stream)
+    return _check(reader, head, fences=fences) if head is not None else None
+
+
+def _check(reader: LogReader, head: HeadState, *, fences: bool) -> BadLink | None:
+    newest = head.newest or 0
+    place, what = newest, None
+    row = reader.find_event(head.id, newest) if newest else None
+    if not head.is_typed or head.id < 1:
+        what = "the head row holds what is never written there"
+    elif head.version > newest:
+        if head.head_hash == (row.hash if row is not None else GENESIS):
+            what = f"the head row counts {head.version} events, there are {newest}"
+        else:
+            return BadLink(show(head.name), newest + 1, None, "the event is missing; the head row counts more")
+    elif head.version < newest:
+        if row is not None and head.head_hash == row.hash:
+            what = f"the head row counts {head.version} events, there are {newest}"
+        else:
+            row = reader.find_event(head.id, head.version + 1) or row
+            place = row.version if row is not None else newest
+            what = "the event lies after the head row's version"
+    elif (head.head_hash, head.recorded_at) != (head.event_hash or GENESIS, head.event_recorded_at or 0):
+        what = DOES_NOT_FIT
+    elif fences and head.fence != (head.epoch or 0):
+        what = f"the head row's fence is {head.fence}, the newest lease has epoch {head.epoch or 0}"
+    position = row.position if row is not None else None
+    return BadLink(show(head.name), place, position, what) if what is not None else None
+
+
+def check_sequences(reader: LogReader) -> Iterator[BadLink]:
+    """Yield tables whose newest row is gone, by the numbers that SQLite remembers to have handed out."""
+    handed_out = reader.sequences()
+    ends = {"events": reader.last_position(), "seals": max((row[0] for row in reader.seals()), default=0)}
+    for table, last in ends.items():
+        if handed_out.get(table, last) != last:
+            what = f"numbers up to {handed_out[table]} were handed out in {table}, the newest row has {last}"
+            yield BadLink("seal" if table == "seals" else "#", last if table == "seals" else 0, None, what)
+    newest_stream = handed_out.get("streams", 2**63)
+    for stream_id, name in reader.names().items():
+        if stream_id > newest_stream:
+            yield BadLink(show(name), 0, None, f"the head row's id is {stream_id}, the last one handed out is smaller")
