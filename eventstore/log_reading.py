@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from eventstore.errors import ConnectionLost
+from eventstore.errors import ConnectionLost, StorageError
 from eventstore.urls import is_sqlite, parse_url, sqlite_path
 
 PAGE_EVENTS = 1_000
@@ -95,6 +95,7 @@ class LogReader:
         self.connection = connection
         self.is_sqlite = connection.dialect.name == "sqlite"
         self._sql = _SQLITE if self.is_sqlite else _POSTGRES
+        self._driver_error = connection.dialect.loaded_dbapi.Error
 
     def events_between(self, after: int, to: int, limit: int = PAGE_EVENTS) -> list[EventRow]:
         """Return up to `limit` events after a position and up to another one."""
@@ -186,23 +187,27 @@ class LogReader:
         return list(map(EventRow._make, self._fetch(name, parameters)))
 
     def _fetch(self, name: str, parameters: Sequence[Any]) -> list[Any]:
-        driver = self.connection.connection.driver_connection
-        assert driver is not None
-        if self.is_sqlite:
-            rows: list[Any] = driver.execute(self._sql[name], parameters).fetchall()
-            return rows
-        with driver.cursor(binary=True) as cursor:
-            rows = cursor.execute(self._sql[name], parameters, prepare=True).fetchall()
-            return rows
+        return list(self._run(name, parameters, is_streamed=False))
 
     def _stream(self, name: str, parameters: Sequence[Any]) -> Iterator[Any]:
+        """Yield rows as they come, so that large ones are not at hand all at once."""
+        return self._run(name, parameters, is_streamed=True)
+
+    def _run(self, name: str, parameters: Sequence[Any], *, is_streamed: bool) -> Iterator[Any]:
         driver = self.connection.connection.driver_connection
         assert driver is not None
-        if self.is_sqlite:
-            yield from driver.execute(self._sql[name], parameters)
-            return
-        with driver.cursor(binary=True) as cursor:
-            yield from cursor.stream(self._sql[name], parameters)
+        statement = self._sql[name]
+        try:
+            if self.is_sqlite:
+                yield from driver.execute(statement, parameters)
+                return
+            with driver.cursor(binary=True) as cursor:
+                if is_streamed:
+                    yield from cursor.stream(statement, parameters)
+                else:
+                    yield from cursor.execute(statement, parameters, prepare=True)
+        except self._driver_error as error:
+            raise StorageError(describe_error(error)) from error
 
 
 # ------------------------------------------------------------------------------------------------------- statements
@@ -294,9 +299,12 @@ class ReadOnlyLog:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a connection to read from."""
-        with self.engine.connect() as connection:
-            yield connection
+        """Give a connection to read from; StorageError where the database fails."""
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise StorageError(describe_error(error)) from error
 
     def close(self) -> None:
         """Close all connections."""

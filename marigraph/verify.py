@@ -198,6 +198,8 @@ def _check_chain(app: Application, job: Job) -> Check:
     report = app.store.verify_chain(stream_of(job.job_id))
     if report.first_bad is not None:
         return Check("hash chain", False, f"version {report.first_bad.version}: {report.first_bad.what}")
+    if report.unreadable is not None:
+        return Check("hash chain", False, report.unreadable)
     first_kept = max(job.created_version, job.payloads_dropped_to + 1)
     missing = [item for item in report.missing_payloads if item.version >= first_kept]
     if missing:
