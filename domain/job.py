@@ -390,7 +390,7 @@ def _opened(_job: Job, _event: Opened, _version: int, recorded_ms: int) -> dict[
 
 
 def _data_posted(job: Job, event: DataPosted, _version: int, recorded_ms: int) -> dict[str, Any]:
-    upload = DataCounts.from_dict(event.counts).received(recorded_ms)
+    upload = DataCounts.from_dict({**event.counts, "last_data_ms": recorded_ms})
     return {"data_counts": job.data_counts + upload}
 
 

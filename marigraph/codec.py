@@ -27,6 +27,8 @@ class Recorded(NamedTuple):
     version: int
     recorded_ms: int
     payload_digest: bytes | None
+    recorded_at: int = 0
+    """Microseconds since 1970; ``recorded_ms`` is what the fold sees of it."""
 
 
 def stream_of(job_id: str) -> str:
@@ -68,4 +70,4 @@ def recorded(codec: Codec, stored: StoredEvent) -> Recorded:
     """Decode a stored event."""
     is_sample = stored.version % SAMPLE_EVERY == 0
     event = codec.decode(stored.type, stored.schema_version, stored.data, is_checked=is_sample)
-    return Recorded(event, stored.version, stored.recorded_at // 1000, stored.payload_digest)
+    return Recorded(event, stored.version, stored.recorded_at // 1000, stored.payload_digest, stored.recorded_at)

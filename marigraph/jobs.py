@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, delete, select
 from domain.job import ABSENT, Job, decode_job, encode_job, evolve
 from eventstore import Codec, EventStore, StoredEvent
 from marigraph.codec import JOB_PREFIX, recorded, stream_of
+from marigraph.marks import BOUNDARIES, EVENTS_PER_MARK, Marks
 from marigraph.sql import upsert
 from marigraph.tables import jobs
 
@@ -30,6 +31,7 @@ class Jobs:
     def __init__(self, store: EventStore, codec: Codec) -> None:
         self._store = store
         self._codec = codec
+        self.marks = Marks(store, codec, FOLD_VERSION)
 
     def load(self, job_id: str) -> Job:
         """Return a job as of the head of its stream; an ``absent`` one if there is none of that id."""
@@ -72,13 +74,36 @@ class Jobs:
             if page and page[0].version != job.version + 1:  # the row was unreadable: its events lie before
                 page = [*self._store.iter_stream(stream, job.version, page[0].version - 1), *page]
             if page:
-                changed.append(_row(self._fold(job, page)))
+                changed.append(row_of(self._fold(job, page)))
+                if _is_marked(page):
+                    self.marks.extend(connection, job_id, page[-1].version)
         if changed:
             upsert(connection, jobs, changed)
+
+    def rebuild(self, job_id: str) -> bool:
+        """Fold a job anew from its first event, and exchange its row and marks; tell whether the row differed.
+
+        They stay readable meanwhile, and the row is never put back behind what others have projected.
+        """
+        of_job = select(jobs).where(jobs.c.job_id == job_id)
+        with self._store.reading() as connection:
+            row = connection.execute(of_job).one_or_none()
+        job = self.replay(job_id, row.version if row is not None else None)
+        with self._store.transaction() as connection:
+            self._store.lock_checkpoint(connection, PROJECTION)
+            row = connection.execute(of_job).one_or_none()
+            if row is not None and row.version > job.version:
+                job = self._fold(job, self._store.iter_stream(stream_of(job_id), job.version, row.version))
+            self.marks.rebuild(connection, job_id, job.version)
+            if row is not None and dict(row._mapping) == row_of(job):
+                return False
+            upsert(connection, jobs, [row_of(job)])
+        return True
 
     def clear(self, connection: Connection) -> None:
         """Drop every row, before a rebuild."""
         connection.execute(delete(jobs))
+        self.marks.clear(connection)
 
     def _fold(self, job: Job, events: Iterable[StoredEvent]) -> Job:
         for stored in events:
@@ -87,7 +112,14 @@ class Jobs:
         return job
 
 
-def _row(job: Job) -> dict[str, object]:
+def _is_marked(page: Sequence[StoredEvent]) -> bool:
+    """Tell whether some of a job's events are such as get a mark."""
+    is_crossing = page[-1].version // EVENTS_PER_MARK > (page[0].version - 1) // EVENTS_PER_MARK
+    return is_crossing or any(event.type in BOUNDARIES for event in page)
+
+
+def row_of(job: Job) -> dict[str, object]:
+    """Return the row of a job."""
     return {
         "job_id": job.job_id,
         "version": job.version,

@@ -7,7 +7,7 @@ Names, parameters and answers are those of the HTTP API, and one table says what
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -189,6 +189,65 @@ class Operations(ABC):
         ``on_event`` is called after each event that was replayed, where that happens in this process.
         """
         return self._get("explain_record", {"job_id": job_id}, choice)
+
+    # ------------------------------------------------------------------------------------------------------- audit
+
+    def pages(self, name: str, path: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[Resource]:
+        """Yield the pages of a list of the audit, each beginning where the one before ended."""
+        after = parameters.get("after")
+        while True:
+            page: Resource = self.perform(name, path, {**parameters, "after": after})
+            yield page
+            if (after := page.get("next")) is None:
+                return
+
+    def audit_history(self, job_id: str | None = None, **parameters: Any) -> Resource:
+        """List events of jobs: of all there ever were, or of those that ids or patterns name; see ``get_history``."""
+        return self._get("audit_history", {"job_id": job_id}, parameters)
+
+    def audit_sessions(self, job_id: str | None = None, **parameters: Any) -> Resource:
+        """List when jobs were open, how that ended, and what they got; ``ending``."""
+        return self._get("audit_sessions", {"job_id": job_id}, parameters)
+
+    def audit_failures(self, job_id: str | None = None, **parameters: Any) -> Resource:
+        """List jobs that failed, lost their owner, or were closed or deleted by force."""
+        return self._get("audit_failures", {"job_id": job_id}, parameters)
+
+    def audit_gaps(self, job_id: str | None = None, **parameters: Any) -> Resource:
+        """List when jobs were open and got nothing; ``longer_than``."""
+        return self._get("audit_gaps", {"job_id": job_id}, parameters)
+
+    def audit_refusals(self, job_id: str | None = None, **parameters: Any) -> Resource:
+        """List posts with records that came too late or had no readable time."""
+        return self._get("audit_refusals", {"job_id": job_id}, parameters)
+
+    def audit_changes(self, job_id: str | None = None, **parameters: Any) -> Resource:
+        """List who changed which settings from what to what; ``field``."""
+        return self._get("audit_changes", {"job_id": job_id}, parameters)
+
+    def audit_posts(self, job_id: str | None = None, **parameters: Any) -> Resource:
+        """List the batches of records that jobs accepted."""
+        return self._get("audit_posts", {"job_id": job_id}, parameters)
+
+    def audit_state(self, job_id: str | None = None, **parameters: Any) -> Resource:
+        """List jobs as of a time or a version: settings, state, counts, snapshots; ``at``, ``version``."""
+        return self._get("audit_state", {"job_id": job_id}, parameters)
+
+    def audit_snapshots(self, job_id: str | None = None, **parameters: Any) -> Resource:
+        """List what snapshots hold and which events they cover; ``snapshot_id``."""
+        return self._get("audit_snapshots", {"job_id": job_id}, parameters)
+
+    def audit_lineage(self, job_id: str, **choice: Any) -> Resource:
+        """Return which posts fed a record, chosen as in ``explain_record``, or a ``bucket``; ``records``."""
+        return self._get("audit_lineage", {"job_id": job_id}, choice)
+
+    def audit_searches(self, datafeed_id: str | None = None, **parameters: Any) -> Resource:
+        """List the searches of datafeeds."""
+        return self._get("audit_searches", {"datafeed_id": datafeed_id}, parameters)
+
+    def audit_access(self, **parameters: Any) -> Resource:
+        """List what happened to keys and users."""
+        return self._get("audit_access", {}, parameters)
 
     def verify_audit(self, job_id: str) -> Resource:
         """Check all hashes, the head, the payloads and the seals of a job's events."""

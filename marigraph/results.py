@@ -214,7 +214,8 @@ class ResultWriter:
         self._written = store.read_checkpoint(subscriber_of(job_id))
         self._version = self._written
         self._pending = PendingResults(job_id)
-        self._timing = _read_timing(store, job_id)
+        with store.reading() as connection:
+            self._timing = read_timing_of(connection, job_id)
 
     @property
     def written(self) -> int:
@@ -254,7 +255,7 @@ class ResultWriter:
             if model is None:
                 connection.execute(delete(job_stats).where(job_stats.c.job_id == self._job_id))
             else:
-                upsert(connection, job_stats, [_stats_row(self._job_id, model, self._timing)])
+                upsert(connection, job_stats, [stats_row(self._job_id, model, self._timing)])
             self._store.write_checkpoint(
                 connection, subscriber_of(self._job_id), self._written, self._version, self._epoch
             )
@@ -377,13 +378,14 @@ def read_timing(text: str) -> Timing:
     return msgspec.json.decode(text, type=Timing)
 
 
-def _read_timing(store: EventStore, job_id: str) -> Timing:
-    with store.reading() as connection:
-        text = connection.execute(select(job_stats.c.timing_stats).where(job_stats.c.job_id == job_id)).scalar()
+def read_timing_of(connection: Connection, job_id: str) -> Timing:
+    """Read the statistics of a job; none so far if it has no row."""
+    text = connection.execute(select(job_stats.c.timing_stats).where(job_stats.c.job_id == job_id)).scalar()
     return Timing() if text is None else read_timing(text)
 
 
-def _stats_row(job_id: str, model: Model, timing: Timing) -> Row:
+def stats_row(job_id: str, model: Model, timing: Timing) -> Row:
+    """Make the row of a job's statistics."""
     return {
         "job_id": job_id,
         "last_finalized_bucket_end": model.last_finalized_bucket_end_ms,

@@ -17,7 +17,6 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
-    and_,
     text,
 )
 
@@ -52,7 +51,8 @@ job_marks = Table(  # how far a job was at some versions, so that audits need no
     Column("flush_count", BigInteger, nullable=False),
     Column("out_of_order_timestamp_count", BigInteger, nullable=False),
     Column("invalid_date_count", BigInteger, nullable=False),
-    Column("silence", BigInteger, nullable=False),  # longest time without data since the mark before, microseconds
+    Column("silence", BigInteger, nullable=False),  # longest time open without data since the mark before, microseconds
+    Column("silent_since", BigInteger, nullable=True),  # when data came last, or the job was opened; null: not open
     Column("latest_record_ms", BigInteger, nullable=True),
     Column("final_end_ms", BigInteger, nullable=True),  # end of the last final bucket
     Column("body", LargeBinary, nullable=True),  # the job as of the version, compressed; null: at an earlier mark
@@ -174,13 +174,22 @@ RESULT_TABLES = (buckets, records, influencers, score_bases, model_plot)
 FREQUENT_TYPES = ("data_posted", "flushed", "searched", "delivered")
 """Events that come with every post, search or delivery: the indexes leave them out, so that they cost no more."""
 
-IS_RARE = and_(*(events.c.type != name for name in FREQUENT_TYPES))
-"""Whether an event is in the indexes; SQLite uses them only where a query has each of these terms."""
-
 _RARE = text(" AND ".join(f"type <> '{name}'" for name in FREQUENT_TYPES))
+"""Databases use the indexes only where a query has each of these terms, literally."""
+
+REFUSED = """(data LIKE '%"out_of_order_timestamp_count"%' OR data LIKE '%"invalid_date_count"%')"""
+"""Of a ``data_posted``: some of its records were refused. Counts that are 0 are not written down."""
 
 for _name, _columns in (
     ("ix_events_rare_stream_id", (events.c.stream_id, events.c.version, events.c.type)),
     ("ix_events_rare_type", (events.c.type, events.c.recorded_at)),
 ):
     Index(_name, *_columns, sqlite_where=_RARE, postgresql_where=_RARE)
+
+Index(
+    "ix_events_refused",
+    events.c.stream_id,
+    events.c.version,
+    sqlite_where=text(f"type = 'data_posted' AND {REFUSED}"),
+    postgresql_where=text(f"type = 'data_posted' AND {REFUSED}"),
+)

@@ -29,9 +29,6 @@ from marigraph.tables import RESULT_TABLES, categories, metadata
 
 ROWS_PER_PAGE = 10_000
 
-AFTER_ALL_MS = 2**62
-"""A time after that of any result."""
-
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -127,7 +124,7 @@ class Replayed:
         # Where every record is kept nothing rests on stored states, that of a revert neither.
         uses_snapshots = self.target.payloads_dropped_to > 0
         source = ModelSource(self.app.store, self.app.codec, job_id, uses_snapshots=uses_snapshots)
-        folded = self._begin(source)
+        folded, self.results_from_ms = source.oldest(self.target)
         begun = folded.version
         pending = PendingResults(job_id)
         self.job = Job(job_id)
@@ -148,24 +145,6 @@ class Replayed:
             for snapshot in snapshots.get(item.version, ()):
                 self._compare(snapshot, folded if item.version > begun else None, source)
         self._write(pending)
-
-    def _begin(self, source: ModelSource) -> ModelFold:
-        """Return the fold that everything still kept can be replayed from."""
-        job = self.target
-        if job.erased_version:
-            self.results_from_ms = AFTER_ALL_MS
-            return ModelFold(source, job.created_version, None, job.erased_version, is_erased=True)
-        if not job.payloads_dropped_to:
-            return source.beginning(0, job.created_version)
-        rows = source.store.list_snapshots(source.stream, STATE_SCHEMA)
-        usable = [row.version for row in rows if job.payloads_dropped_to <= row.version <= job.version]
-        for version in usable:
-            model = source.exact(version)
-            if model is not None:
-                self.results_from_ms = model.last_finalized_bucket_end_ms or BEFORE_ALL_MS
-                return ModelFold(source, job.created_version, model, version)
-        self.results_from_ms = AFTER_ALL_MS  # what a model that begins anew says is not what was said
-        return source.beginning(job.version, job.created_version)
 
     def _write(self, pending: PendingResults) -> PendingResults:
         with self.scratch.begin() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,6 +14,18 @@ import pytest
 from eventstore import EventStore
 from marigraph import schema
 from tests.support.postgres import Server, conninfo, start_server
+
+MEMORY = Path("/dev/shm")
+if MEMORY.is_dir() and os.access(MEMORY, os.W_OK):
+    # Every commit waits for the disk, and tests make thousands; what is tested is the order of writes, not the disk.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _settled_heap() -> None:
+    """Take what earlier modules left from the garbage collector, which would look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +83,16 @@ def new_postgres_url(postgres_server: Server, postgres_template: str) -> Iterato
     yield make
     for name in made:
         postgres_server.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def new_module_url(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Make migrated SQLite files for what all tests of a module read."""
+
+    def make() -> str:
+        return f"sqlite:///{shutil.copyfile(sqlite_template, tmp_path_factory.mktemp('module') / 'marigraph.db')}"
+
+    return make
 
 
 @pytest.fixture

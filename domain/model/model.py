@@ -100,6 +100,11 @@ class Model:
         return sum(detector.series.n_series for detector in self._detectors)
 
     @property
+    def detectors(self) -> Sequence[DetectorModel]:
+        """What was learnt for each detector; to be read only."""
+        return self._detectors
+
+    @property
     def categories(self) -> JobCategories | None:
         """The categories of the job's messages; None if it has no categorization field."""
         return None if self._messages is None else self._messages.categories

@@ -118,6 +118,7 @@ def all_endpoints() -> list[Endpoint]:
     """Return every endpoint; of two whose paths could both match, the more special one comes first."""
     from marigraph.api import (  # they import this module
         absent,
+        audit,
         cluster,
         datafeeds,
         explanations,
@@ -136,6 +137,7 @@ def all_endpoints() -> list[Endpoint]:
         *snapshots.ENDPOINTS,
         *datafeeds.ENDPOINTS,
         *history.ENDPOINTS,
+        *audit.ENDPOINTS,
         *explanations.ENDPOINTS,
         *proof.ENDPOINTS,
         *absent.ENDPOINTS,

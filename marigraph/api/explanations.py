@@ -1,10 +1,13 @@
 """The endpoint that explains a record: how it came by its probability and its score, from the log alone."""
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from marigraph.api.endpoints import Call, Endpoint, Lane
 from marigraph.api.parameters import Parameter
 from marigraph.api.results import time_of
+
+if TYPE_CHECKING:
+    from marigraph.explain import RecordChoice
 
 CHOICE: Final = (
     Parameter("rank", "int", place="query", description="Which of them, as get_records lists them, from 1."),
@@ -17,11 +20,12 @@ CHOICE: Final = (
 )
 
 
-def _explain(call: Call) -> Any:
-    from marigraph.explain import RecordChoice, explain_record  # loads with the model, only when asked for
+def choice_of(call: Call) -> "RecordChoice":
+    """Return which record is asked for."""
+    from marigraph.explain import RecordChoice  # loads with the model, only when asked for
 
     parameters = call.parameters
-    choice = RecordChoice(
+    return RecordChoice(
         rank=parameters.get("rank"),
         timestamp_ms=time_of(call, "timestamp"),
         detector_index=parameters.get("detector_index"),
@@ -30,7 +34,12 @@ def _explain(call: Call) -> Any:
         by=parameters.get("by"),
         over=parameters.get("over"),
     )
-    return explain_record(call.app, call.path["job_id"], choice, call.on_event).resource()
+
+
+def _explain(call: Call) -> Any:
+    from marigraph.explain import explain_record  # loads with the model, only when asked for
+
+    return explain_record(call.app, call.path["job_id"], choice_of(call), call.on_event).resource()
 
 
 ENDPOINTS: Final = (

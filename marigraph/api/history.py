@@ -19,7 +19,8 @@ PARAMETERS: Final = (
 )
 
 
-def _selection(call: Call) -> history.HistoryFilter:
+def selection_of(call: Call) -> history.HistoryFilter:
+    """Return which events are asked for."""
     parameters = call.parameters
     return history.HistoryFilter(
         types=tuple(filter(None, parameters.get("type", "").split(","))),
@@ -33,11 +34,11 @@ def _selection(call: Call) -> history.HistoryFilter:
 
 
 def _of_job(call: Call) -> Any:
-    return history.get_history(call.app, call.path["job_id"], _selection(call), page_of(call, "get_history"))
+    return history.get_history(call.app, call.path["job_id"], selection_of(call), page_of(call, "get_history"))
 
 
 def _of_access(call: Call) -> Any:
-    return history.get_stream(call.app, STREAM, _selection(call), page_of(call, "get_history"))
+    return history.get_stream(call.app, STREAM, selection_of(call), page_of(call, "get_history"))
 
 
 ENDPOINTS: Final = (

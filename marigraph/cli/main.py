@@ -6,8 +6,9 @@ by Ctrl-C. Nothing that comes from outside ends in a traceback.
 
 import logging
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Protocol, cast
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Annotated, Any, Protocol, cast
 
 import typer
 
@@ -17,9 +18,11 @@ from marigraph import __version__
 from marigraph.cli import (
     access,
     audit,
+    bundle,
     data,
     database,
     datafeeds,
+    debugging,
     explain,
     jobs,
     results,
@@ -70,10 +73,12 @@ app.add_typer(snapshots.app, name="snapshots")
 app.add_typer(access.keys, name="keys")
 app.add_typer(access.users, name="users")
 app.add_typer(database.app, name="db")
+app.add_typer(bundle.app, name="bundle")
 app.add_typer(audit.app, name="audit")
 data.register(app)
 results.register(app)
 explain.register(app)
+debugging.register(app)
 retention.register(app)
 whatif.register(app)
 serve.register(app)
@@ -139,6 +144,12 @@ def run() -> None:
     raise SystemExit(execute())
 
 
+@cache
+def _command() -> Callable[..., Any]:
+    """Return the parser of all commands, which is worth making once where several are run."""
+    return typer.main.get_command(app)
+
+
 def execute(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code.
 
@@ -148,7 +159,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         What follows the command's name; None: those of the process.
     """
     try:
-        result = app(arguments, standalone_mode=False)
+        result = _command()(arguments, standalone_mode=False)
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             return REFUSED  # the help was printed in place of a message

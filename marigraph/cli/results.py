@@ -332,7 +332,7 @@ def print_events(events: list[dict[str, Any]], title: str | None = None) -> None
             moment(item["recorded_at"]),
             item["type"],
             item.get("actor", "-"),
-            _summary(item),
+            summary(item),
         )
         for item in events
     )
@@ -376,7 +376,7 @@ def _first(record: dict[str, Any], name: str) -> float | None:
     return float(values[0]) if values else None
 
 
-def _summary(item: dict[str, Any]) -> str:
+def summary(item: dict[str, Any]) -> str:
     """Say in a few words what an event holds; its data tell all (``--json``)."""
     data = item["data"]
     if item["type"] == "data_posted":

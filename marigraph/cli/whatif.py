@@ -1,6 +1,6 @@
 """``marigraph whatif JOB``: the stored records under another configuration, and what would have been different."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,8 @@ from marigraph.cli.progress import working
 from marigraph.cli.session import Json, Session, Size, session_of, time_ms
 
 if TYPE_CHECKING:
+    from marigraph.application import Application
+    from marigraph.whatif.changes import Changes
     from marigraph.whatif.report import Report
     from marigraph.whatif.runs import Run
 
@@ -45,6 +47,14 @@ def whatif(
         str | None, typer.Option("--from-time", help="Compare buckets from this time on; begins at a state before it.")
     ] = None,
     to_time: Annotated[str | None, typer.Option("--to-time", help="Compare buckets before this time only.")] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            "--engine",
+            help="Python interpreter of another installation of Marigraph, which is to replay.",
+            metavar="PYTHON",
+        ),
+    ] = None,
     min_score: Annotated[float, typer.Option("--min-score", help="A record from this score on is an anomaly.")] = 25.0,
     size: Size = 20,
     save: Annotated[str | None, typer.Option("--save", help="Keep the run under this name.", metavar="NAME")] = None,
@@ -80,7 +90,7 @@ def whatif(
     else:
         assert job is not None
         times = time_ms(from_time, "from-time"), time_ms(to_time, "to-time")
-        report = _run(session_of(context), job, settings or [], config, times, min_score, save)
+        report = _run(session_of(context), job, settings or [], config, times, min_score, save, engine)
         _print_report(report, size, as_json)
 
 
@@ -92,6 +102,7 @@ def _run(
     times: tuple[int | None, int | None],
     min_score: float,
     save: str | None,
+    engine: str | None,
 ) -> "Report":
     from marigraph.queries import require_job
     from marigraph.whatif.changes import Changes  # loads with the model only when asked for
@@ -101,7 +112,7 @@ def _run(
     changes = Changes.read(settings, None if config is None else _read_config(config))
     with session.application() as application:
         total = require_job(application, job).data_counts.input_record_count
-        with working(f"replaying {job}", total=total, unit="records") as advance:
+        with working(f"replaying {job}", total=None if engine else total, unit="records") as advance:
             return what_if(
                 application,
                 job,
@@ -109,8 +120,15 @@ def _run(
                 window=Window(*times),
                 minimum_score=min_score,
                 name=save,
+                trial=None if engine is None else _elsewhere(application, job, changes, engine),
                 on_records=lambda n: advance(n, n),
             )
+
+
+def _elsewhere(application: "Application", job: str, changes: "Changes", python: str) -> "Callable[[Path], Run]":
+    from marigraph.bundles.elsewhere import run_elsewhere
+
+    return lambda path: run_elsewhere(application, job, changes, path, python)
 
 
 def _read_config(path: Path) -> Any:
@@ -157,6 +175,7 @@ def _print_report(report: "Report", size: int, as_json: bool) -> None:
     say(
         f"{cost.record_count:,} records of versions {run.from_version} to {run.to_version} replayed"
         + ("" if rate is None else f" in {cost.seconds:.1f} s, {rate:,.0f} records/s")
+        + f", by marigraph {run.marigraph_version} ({run.state_schema})"
     )
     for each in run.notes:
         note(each)

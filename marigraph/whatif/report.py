@@ -100,7 +100,12 @@ def what_if(
         runs.new_path(name)
     with TemporaryDirectory(prefix=SCRATCH_PREFIX) as folder:
         path = Path(folder) / "run.db"
-        run = run_trial(app, job_id, changes, path, window, on_records=on_records) if trial is None else trial(path)
+        if trial is None:
+            run = run_trial(app, job_id, changes, path, window, on_records=on_records)
+        else:
+            bounds = {"compared_from_ms": window.from_ms, "compared_to_ms": window.to_ms}
+            run = msgspec.structs.replace(trial(path), **bounds)
+            runs.annotate(path, **bounds)
         report = _beside_job(app, path, run, minimum_score, is_changed=bool(changes) or trial is not None)
         if name is not None:
             runs.annotate(path, name=name, database=shown(app.settings.database))
@@ -120,7 +125,7 @@ def _beside_job(app: Application, path: Path, run: Run, minimum_score: float, *,
         difference = compare(
             Side(live, run.job_id, analysis, *bounds), Side(replayed, run.job_id, run.analysis, *bounds), minimum_score
         )
-        is_equal = digest_tables(live, run.job_id, *bounds) == run.results
+        is_equal = digest_tables(live, run.job_id, *bounds) == digest_tables(replayed, run.job_id, *bounds)
         cost = Cost(job.data_counts.input_record_count, row_count(live, run.job_id), _model_bytes(live, run.job_id))
     return Report(run, None, cost, difference, is_equal, state)
 

@@ -8,21 +8,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 
 from domain.job import Job
 from domain.model import Model
 from domain.model.hindsight import window_seconds
 from domain.records import RecordSchema
-from eventstore.tables import payloads, streams
 from marigraph import __version__
 from marigraph.application import Application
 from marigraph.codec import Recorded
 from marigraph.queries import require_job
 from marigraph.replay import STATE_SCHEMA, CannotReplay, ModelFold, ModelSource
+from marigraph.replay_plan import NEVER, Plan, begins_ms, find_beginning, plan_replay
 from marigraph.results import results_version
 from marigraph.scratch import ResultSink, digest_tables, results_file, row_count
 from marigraph.whatif.changes import Changes, analysis_of, goes_on
@@ -81,28 +80,6 @@ def run_trial(
 
 
 @dataclass(slots=True)
-class Plan:
-    """What the events alone say of a replay.
-
-    Attributes
-    ----------
-    targets : set of int
-        Versions that the job goes back to.
-    complete_from : int
-        From this version on all records are kept.
-    first : int
-        The first event that may end a bucket of the window.
-    last : int
-        The last event that may say anything of a bucket of the window, but for scores that come later.
-    """
-
-    targets: set[int]
-    complete_from: int
-    first: int
-    last: int
-
-
-@dataclass(slots=True)
 class _Trial:
     app: Application
     job: Job
@@ -119,7 +96,9 @@ class _Trial:
         """Replay, and say what came of it."""
         changed = self.changes.applied(self.job.settings())
         self.source.reads(RecordSchema.of(changed))
-        plan = self._plan()
+        plan = plan_replay(
+            self.source, self.job.created_version, self.to_version, self.window.from_ms, self.window.to_ms
+        )
         folded, from_ms = self._begin(plan)
         first = folded.version + 1
         sink = ResultSink(engine, self.job.job_id)
@@ -150,73 +129,33 @@ class _Trial:
 
     # ------------------------------------------------------------------------------------------------ before it
 
-    def _plan(self) -> Plan:
-        created = self.job.created_version
-        kept = self._kept_payloads()
-        plan = Plan(set(), created, self.to_version + 1, 0)
-        for item in ModelSource.events(self.source, created - 1, self.to_version):
-            event = item.event
-            if event.type == "erased":
-                msg = f"the records of job [{self.job.job_id}] were erased: there is nothing to replay"
-                raise CannotReplay(msg)
-            if event.type == "snapshot_reverted":
-                plan.targets.add(event.version)
-                plan.last = item.version
-            elif item.payload_digest is not None and item.payload_digest not in kept:
-                plan.complete_from = item.version + 1
-            reached = _reaches_ms(event)
-            if reached is not None:
-                if self.window.from_ms is not None and reached >= self.window.from_ms:
-                    plan.first = min(plan.first, item.version)
-                if self.window.to_ms is None or _begins_ms(event) < self.window.to_ms:
-                    plan.last = item.version
-        return plan
-
-    def _kept_payloads(self) -> set[bytes]:
-        query = select(payloads.c.digest).join(streams, streams.c.id == payloads.c.stream_id)
-        with self.app.store.reading() as connection:
-            return set(connection.scalars(query.where(streams.c.name == self.source.stream)))
-
     def _begin(self, plan: Plan) -> tuple[ModelFold, int | None]:
         """Return the fold to go on from, and the time from which its results can be compared with the job's."""
-        created, from_ms = self.job.created_version, self.window.from_ms
-        is_complete = plan.complete_from == created
-        if from_ms is not None or not is_complete:
+        from_ms = self.window.from_ms
+        if from_ms is not None or not plan.is_complete:
             folded = self._from_state(plan)
             if folded is not None:
                 assert folded.model is not None
                 end = folded.model.last_finalized_bucket_end_ms
                 self.notes.append(f"began with the model state stored at version {folded.version}")
                 return folded, max((each for each in (from_ms, end) if each is not None), default=None)
-        folded = ModelFold(self.source, created, None, created - 1)
-        if is_complete:
-            return folded, from_ms
-        return self._from_nothing(folded, plan)
+        folded = ModelFold(self.source, plan.created_version, None, plan.created_version - 1)
+        return (folded, from_ms) if plan.is_complete else self._from_nothing(folded, plan)
 
     def _from_state(self, plan: Plan) -> ModelFold | None:
         """Return the fold at the nearest stored state that the changes let go on; None if there is none of use."""
         now = self.job.settings()
         if not goes_on(now, self.changes.applied(now)):
             return None
-        stored = ModelSource(self.app.store, self.app.codec, self.job.job_id)
-        limit = self.to_version if self.window.from_ms is None else min(plan.first - 1, self.to_version)
-        found = stored.nearest(limit, self.job.created_version)
-        if found.model is None or found.version < plan.complete_from - 1:
+        found = find_beginning(ModelSource(self.app.store, self.app.codec, self.job.job_id), plan)
+        if found is None:
             return None
-        for version in plan.targets:
-            if version < found.version and not self._take_over(stored, version):
-                return None
-        self._reconfigure(found.model)
-        return ModelFold(self.source, self.job.created_version, found.model, found.version)
-
-    def _take_over(self, stored: ModelSource, version: int) -> bool:
-        """Keep a stored state that the job goes back to later."""
-        model = stored.exact(version)
-        if model is None:
-            return False
-        self._reconfigure(model)
-        self.source.keep(ModelFold(self.source, self.job.created_version, model, version))
-        return True
+        for version, model in found.targets.items():
+            self._reconfigure(model)
+            self.source.keep(ModelFold(self.source, plan.created_version, model, version))
+        assert found.folded.model is not None
+        self._reconfigure(found.folded.model)
+        return ModelFold(self.source, plan.created_version, found.folded.model, found.folded.version)
 
     def _reconfigure(self, model: Model) -> None:
         if self.changes:
@@ -236,25 +175,31 @@ class _Trial:
             f"began with an empty model at version {plan.complete_from}: the records before are no longer kept, so the "
             "first scores are those of a young model"
         )
-        begins = (_begins_ms(item.event) for item in self.source.events(folded.version, self.to_version))
-        first = next((begin for begin in begins if begin != _NEVER), None)
+        begins = (begins_ms(item.event) for item in self.source.events(folded.version, self.to_version))
+        first = next((begin for begin in begins if begin != NEVER), None)
         return folded, max((each for each in (self.window.from_ms, first) if each is not None), default=None)
 
     # ------------------------------------------------------------------------------------------------- the replay
 
     def _replay(self, folded: ModelFold, plan: Plan, sink: ResultSink, on_records: Callable[[int], None]) -> int:
+        """Replay from one event to the next that needs more than its fold; return how many records."""
         n_records = 0
+        stops = {*plan.targets, *(version - 1 for version in plan.reverts), self.to_version}
         if folded.version in plan.targets:
             self.source.keep(folded)
-        for item, records in self.source.steps(folded.version, self.to_version):
-            if self._is_over(folded, plan):
-                break
-            sink.add(folded.step(self._found_out_anew(item, folded), records))
-            if item.version in plan.targets:
+        for stop in sorted(stop for stop in stops if stop >= folded.version):
+            for items, outcome in self.source.advance(folded, stop):
+                sink.add(outcome)
+                n = sum(getattr(item.event, "record_count", 0) for item in items)
+                n_records += n
+                on_records(n)
+                if self._is_over(folded, plan):
+                    return n_records
+            if stop in plan.targets:
                 self.source.keep(folded)
-            n = getattr(item.event, "record_count", 0)
-            n_records += n
-            on_records(n)
+            if stop + 1 in plan.reverts:
+                [item] = self.source.events(stop, stop + 1)
+                sink.add(folded.step(self._found_out_anew(item, folded)))
         return n_records
 
     def _found_out_anew(self, item: Recorded, folded: ModelFold) -> Recorded:
@@ -277,26 +222,6 @@ class _Trial:
         config = model.config
         later = window_seconds(config.renormalization_window_days, config.bucket_span_seconds)
         return end is not None and end >= to_ms + 1000 * later
-
-
-_NEVER = 1 << 62
-
-
-def _begins_ms(event: Any) -> int:
-    """Return the earliest time that an event has something to say of."""
-    if event.type == "data_posted" and event.earliest_record_ms is not None:
-        return int(event.earliest_record_ms)
-    return _NEVER
-
-
-def _reaches_ms(event: Any) -> int | None:
-    """Return the latest time that an event brings the analysis to; None if it brings it nowhere."""
-    if event.type == "data_posted":
-        return None if event.latest_record_ms is None else int(event.latest_record_ms)
-    if event.type == "flushed":
-        times = [each for each in (event.advance_time_ms, event.skip_time_ms) if each is not None]
-        return max(times, default=None)
-    return None
 
 
 def _model_bytes(model: Model | None) -> int | None:

@@ -3,7 +3,7 @@
 Additive: the release before neither reads nor writes what is new. The views are a contract (docs/audit.md): a later
 revision may add columns at their end, and never changes or removes one. `streams.entity_id` is generated from the
 name, so that a job is found by its id without a scan. The indexes on events leave out the types that come with every
-post or search: appending those costs no more than before.
+post or search, but for posts with records that were refused: appending the others costs no more than before.
 
 Audits by time go by PostgreSQL's BRIN, which costs next to nothing; SQLite has none, and the program bisects the
 primary key there.
@@ -17,6 +17,9 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
+REFUSED = (
+    """type = 'data_posted' AND (data LIKE '%"out_of_order_timestamp_count"%' OR data LIKE '%"invalid_date_count"%')"""
+)
 FREQUENT = ("data_posted", "flushed", "searched", "delivered")
 NAMEABLE_MS = "BETWEEN -62135596800000 AND 253402300799999"  # the years 1 to 9999; records may bear any time
 BRIN = (
@@ -40,6 +43,9 @@ def upgrade() -> None:
         ("ix_events_rare_type", ["type", "recorded_at"]),
     ):
         op.create_index(name, "events", columns, sqlite_where=rare, postgresql_where=rare)
+    refused = sa.text(REFUSED)
+    columns = ["stream_id", "version"]
+    op.create_index("ix_events_refused", "events", columns, sqlite_where=refused, postgresql_where=refused)
     if is_postgres:
         op.execute(BRIN)
     op.create_table(
@@ -53,6 +59,7 @@ def upgrade() -> None:
         sa.Column("out_of_order_timestamp_count", sa.BigInteger, nullable=False),
         sa.Column("invalid_date_count", sa.BigInteger, nullable=False),
         sa.Column("silence", sa.BigInteger, nullable=False),
+        sa.Column("silent_since", sa.BigInteger),
         sa.Column("latest_record_ms", sa.BigInteger),
         sa.Column("final_end_ms", sa.BigInteger),
         sa.Column("body", sa.LargeBinary),
@@ -69,6 +76,7 @@ def downgrade() -> None:
     op.drop_table("job_marks")
     if is_postgres:
         op.execute("DROP INDEX ix_events_recorded_at")
+    op.drop_index("ix_events_refused", "events")
     op.drop_index("ix_events_rare_type", "events")
     op.drop_index("ix_events_rare_stream_id", "events")
     op.drop_index("ix_streams_entity_id", "streams")

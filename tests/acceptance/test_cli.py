@@ -3,8 +3,10 @@
 import gzip
 import io
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,11 +49,22 @@ def files(tmp_path):
     return config, records
 
 
+@pytest.fixture(scope="module")
+def finished(new_module_url):
+    """The database of a job that was run over the data; only to be read."""
+    path = Path(new_module_url().removeprefix("sqlite:///"))
+    config = path.with_name("job.json")
+    config.write_text(json.dumps({"job_id": "j", **DATA.body}))
+    data = path.with_name("data.csv")
+    data.write_bytes(DATA.csv())
+    assert execute(["--db", f"sqlite:///{path}", "run", "--job", str(config), str(data)]) == 0
+    return path
+
+
 @pytest.fixture
-def fed(ok, files):
-    """A job that was run over the data."""
-    config, records = files
-    ok("run", "--job", config, records)
+def fed(finished, sqlite_url):
+    """A job that was run over the data, in the database of the test."""
+    shutil.copyfile(finished, sqlite_url.removeprefix("sqlite:///"))
     return "j"
 
 

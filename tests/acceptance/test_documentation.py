@@ -69,7 +69,7 @@ def test_every_command_of_the_readme_exists(line, capsys):
     words = [word for word in shlex.split(line)[1:]]
     if words[0] in ("--db", "--server"):
         words = words[2:]
-    groups = ("job", "datafeed", "db", "snapshots", "keys", "users", "retention", "audit")
+    groups = ("job", "datafeed", "db", "snapshots", "keys", "users", "retention", "audit", "bundle")
     path = words[:2] if words[0] in groups else words[:1]
     assert execute([*path, "--help"]) == 0
     options = re.findall(r" (--[a-z-]+)", re.sub(r"^marigraph --server \S+", "marigraph", line).partition("--db")[0])

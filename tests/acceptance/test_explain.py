@@ -41,13 +41,12 @@ def stored_records(app):
 
 
 @pytest.fixture(scope="module")
-def finished(sqlite_template, tmp_path_factory):
+def finished(new_module_url):
     """The database of a job that was closed and reopened on the way; only to be read."""
-    path = tmp_path_factory.mktemp("explain") / "finished.db"
-    shutil.copyfile(sqlite_template, path)
-    with application(f"sqlite:///{path}") as app:
+    url = new_module_url()
+    with application(url) as app:
         run_in_parts(app)
-    return path
+    return url.removeprefix("sqlite:///")
 
 
 @pytest.fixture

@@ -11,25 +11,32 @@ import time
 import pytest
 
 from eventstore import EventStore
+from marigraph.cli.main import execute
 from marigraph.verify import verify_job
 from tests.support.jobs import NAB_FILES, application, facts, farequote, nab, synthetic
 
-SMALL_BLOCKS = "import marigraph.data_files as files; files.BLOCK_BYTES = 16_384\n"
+BLOCK_BYTES = 16_384
+SMALL_BLOCKS = f"import marigraph.data_files as files; files.BLOCK_BYTES = {BLOCK_BYTES}\n"
 MAIN = "from marigraph.__main__ import main; main()"
 WAIT_SECONDS_MAX = 60
 
 
-@pytest.fixture
-def files(tmp_path):
+def write_files(folder, data):
     """Write a data set and its job to files."""
+    config, records = folder / "job.json", folder / "data.csv"
+    config.write_text(json.dumps({"job_id": "j", **data.body}))
+    records.write_bytes(data.csv())
+    return config, records
 
-    def write(data):
-        config, records = tmp_path / "job.json", tmp_path / "data.csv"
-        config.write_text(json.dumps({"job_id": "j", **data.body}))
-        records.write_bytes(data.csv())
-        return config, records
 
-    return write
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return write_files(tmp_path_factory.mktemp("kill"), synthetic(9_000))
+
+
+@pytest.fixture(scope="module")
+def expected(new_module_url, files):
+    return uninterrupted(new_module_url(), *files)
 
 
 def start(url, config, records):
@@ -58,72 +65,65 @@ def await_posts(url, process, count):
 
 
 def uninterrupted(url, config, records):
-    finish(start(url, config, records))
+    assert execute(["--db", url, "run", "--job", str(config), str(records)]) == 0
     with application(url) as app:
         return facts(app)
 
 
-def killed(url, config, records, n_kills, seed):
+def killed(url, files, n_kills, seed):
     """Run, kill at random moments after the first acknowledged batch, and run to the end."""
     moments = random.Random(seed)
     for _ in range(n_kills):
-        process = start(url, config, records)
+        process = start(url, *files)
         await_posts(url, process, 1)
         time.sleep(moments.uniform(0, 0.4))
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=WAIT_SECONDS_MAX)
-    finish(start(url, config, records))
+    finish(start(url, *files))
     with application(url) as app:
         report = verify_job(app, "j")
         assert report.holds, report.resource()
         return facts(app)
 
 
-def test_a_killed_run_started_again_ends_like_one_that_was_not(new_sqlite_url, files):
-    config, records = files(synthetic(9_000))
-    expected = uninterrupted(new_sqlite_url(), config, records)
-    assert killed(new_sqlite_url(), config, records, n_kills=2, seed=1) == expected
+def test_a_killed_run_started_again_ends_like_one_that_was_not(new_sqlite_url, files, expected):
+    assert killed(new_sqlite_url(), files, n_kills=2, seed=1) == expected
 
 
-def test_a_killed_run_on_postgres_ends_like_one_that_was_not(postgres_url, new_sqlite_url, files):
-    config, records = files(synthetic(9_000))
-    expected = uninterrupted(new_sqlite_url(), config, records)
-    assert killed(postgres_url, config, records, n_kills=1, seed=2) == expected
+def test_a_killed_run_on_postgres_ends_like_one_that_was_not(postgres_url, files, expected):
+    assert killed(postgres_url, files, n_kills=1, seed=2) == expected
 
 
 def test_the_takeover_from_a_dead_owner_is_at_once_and_on_the_log(sqlite_url, files):
-    config, records = files(synthetic(9_000))
-    process = start(sqlite_url, config, records)
+    process = start(sqlite_url, *files)
     await_posts(sqlite_url, process, 2)
     process.kill()
     process.communicate(timeout=WAIT_SECONDS_MAX)
-    finish(start(sqlite_url, config, records))
+    finish(start(sqlite_url, *files))
     with EventStore.connect(sqlite_url) as store:
         types = [event.type for event in store.iter_stream("job-j")]
     assert types.count("reassigned") == 1
     assert types.count("opened") == 1
 
 
-def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(sqlite_url, new_sqlite_url, files):
-    config, records = files(synthetic(9_000))
-    process = start(sqlite_url, config, records)
+def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(sqlite_url, files, expected):
+    process = start(sqlite_url, *files)
     await_posts(sqlite_url, process, 2)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=WAIT_SECONDS_MAX)
     assert process.returncode in (0, 130)
     assert b"Traceback" not in err
-    finish(start(sqlite_url, config, records))
+    finish(start(sqlite_url, *files))
     with application(sqlite_url) as app:
-        assert facts(app) == uninterrupted(new_sqlite_url(), config, records)
+        assert facts(app) == expected
 
 
-def test_the_same_file_again_doubles_nothing(sqlite_url, files):
-    config, records = files(synthetic(3_000))
-    finish(start(sqlite_url, config, records))
+def test_the_same_file_again_doubles_nothing(sqlite_url, tmp_path, monkeypatch):
+    monkeypatch.setattr("marigraph.data_files.BLOCK_BYTES", BLOCK_BYTES)
+    files = write_files(tmp_path, synthetic(3_000))
+    before = uninterrupted(sqlite_url, *files)
     posted = n_posted(sqlite_url)
-    with application(sqlite_url) as app:
-        before = facts(app)
-    finish(start(sqlite_url, config, records))
+    finish(start(sqlite_url, *files))
     assert n_posted(sqlite_url) == posted
     with application(sqlite_url) as app:
         assert facts(app) == before
@@ -132,8 +132,7 @@ def test_the_same_file_again_doubles_nothing(sqlite_url, files):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("name", ["farequote", *NAB_FILES])
-def test_twenty_kills_change_nothing(new_sqlite_url, files, test_data, name):
-    data = farequote(test_data) if name == "farequote" else nab(test_data, name)
-    config, records = files(data)
-    expected = uninterrupted(new_sqlite_url(), config, records)
-    assert killed(new_sqlite_url(), config, records, n_kills=20, seed=20) == expected
+def test_twenty_kills_change_nothing(new_sqlite_url, tmp_path, test_data, name):
+    files = write_files(tmp_path, farequote(test_data) if name == "farequote" else nab(test_data, name))
+    expected = uninterrupted(new_sqlite_url(), *files)
+    assert killed(new_sqlite_url(), files, n_kills=20, seed=20) == expected

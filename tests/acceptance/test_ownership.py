@@ -27,9 +27,9 @@ def types_of(app):
     return [event.type for event in app.store.iter_stream("job-j")]
 
 
-@pytest.fixture
-def expected(new_sqlite_url):
-    with application(new_sqlite_url()) as app:
+@pytest.fixture(scope="module")
+def expected(new_module_url):
+    with application(new_module_url()) as app:
         make_job(app, DATA)
         post(app, DATA)
         finish(app)

@@ -56,14 +56,14 @@ def run_with_reopenings(url, data, cuts):
         return facts(app)
 
 
-@pytest.fixture
-def one_run(new_sqlite_url, data):
-    return run_in_posts(new_sqlite_url(), data, len(data.lines))
+@pytest.fixture(scope="module")
+def one_run(new_module_url, data):
+    return run_in_posts(new_module_url(), data, len(data.lines))
 
 
-@pytest.fixture
-def one_whole_run(new_sqlite_url, whole_data):
-    return run_in_posts(new_sqlite_url(), whole_data, len(whole_data.lines))
+@pytest.fixture(scope="module")
+def one_whole_run(new_module_url, whole_data):
+    return run_in_posts(new_module_url(), whole_data, len(whole_data.lines))
 
 
 def test_the_cut_into_posts_changes_nothing(new_sqlite_url, data, one_run):

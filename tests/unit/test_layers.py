@@ -1,6 +1,7 @@
 """The direction of imports: eventstore and domain know neither each other nor the application; domain sees no world."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,10 @@ FORBIDDEN = {
 WORLD = {"datetime.now", "time.time", "time.time_ns", "time.monotonic", "uuid.uuid4", "random.random", "open"}
 
 
+@cache
 def modules(package):
-    return sorted((ROOT / package).rglob("*.py"))
+    """The modules of a package: path and syntax tree."""
+    return [(path, ast.parse(path.read_text())) for path in sorted((ROOT / package).rglob("*.py"))]
 
 
 def imported(tree):
@@ -35,10 +38,7 @@ def called(tree):
 @pytest.mark.parametrize("package", FORBIDDEN)
 def test_a_package_imports_nothing_above_it(package):
     found = {
-        (path.name, name)
-        for path in modules(package)
-        for name in imported(ast.parse(path.read_text()))
-        if name in FORBIDDEN[package]
+        (path.name, name) for path, tree in modules(package) for name in imported(tree) if name in FORBIDDEN[package]
     }
     assert found == set()
 
@@ -46,8 +46,8 @@ def test_a_package_imports_nothing_above_it(package):
 def test_the_domain_reads_no_clock_and_does_no_io():
     found = {
         (path.name, name)
-        for path in modules("domain")
-        for name in called(ast.parse(path.read_text()))
+        for path, tree in modules("domain")
+        for name in called(tree)
         if name in WORLD or name.startswith(("np.random.", "random.", "os.", "socket."))
     }
     assert found == set()
@@ -57,7 +57,7 @@ def test_every_module_says_what_it_holds():
     silent = [
         str(path.relative_to(ROOT))
         for package in ("eventstore", "domain", "marigraph", "migrations", "benchmarks")
-        for path in modules(package)
-        if path.read_text().strip() and not ast.get_docstring(ast.parse(path.read_text()))
+        for path, tree in modules(package)
+        if tree.body and not ast.get_docstring(tree)
     ]
     assert silent == []
