@@ -8,7 +8,7 @@ not be written to: evidence, backups, files on read-only media.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -149,11 +149,17 @@ class LogReader:
         """Return the newest position, 0 for an empty log."""
         return int(self._fetch("last_position", ())[0][0] or 0)
 
-    def sequences(self) -> Mapping[str, int]:
-        """Return the highest numbers that were ever handed out, by table; empty where the database cannot tell."""
-        if not self.is_sqlite:
-            return {}  # a sequence of PostgreSQL also counts what was rolled back
-        return dict(self._fetch("sequences", ()))
+    def sequences(self) -> list[tuple[str, int, int]]:
+        """Return tables, the highest number ever handed out for them, and that of the newest row, as of one moment.
+
+        Nothing on PostgreSQL, whose sequences also count what was rolled back.
+        """
+        rows = self._fetch("sequences", ()) if self.is_sqlite else []
+        return [(table, handed_out or 0, last or 0) for table, handed_out, last in rows]
+
+    def streams_beyond_sequence(self) -> list[tuple[int, bytes]]:
+        """Return id and name of the streams whose ids SQLite never handed out."""
+        return self._fetch("streams_beyond_sequence", ()) if self.is_sqlite else []
 
     def find_missing_triggers(self) -> list[str]:
         """Return the triggers that keep events append-only and that are not there or not enabled."""
@@ -267,7 +273,11 @@ def _statements(placeholder: str, as_bytes: str, is_sqlite: bool) -> dict[str, s
         "seals": "SELECT s.id, s.first_position, s.last_position, s.merkle_root, s.previous_hash, s.signature, "
         f"{as_bytes.format('s.key_id')}, s.created_at FROM seals s ORDER BY s.id",
         "seal_contents": "SELECT c.places, c.hashes FROM seal_contents c WHERE c.seal_id = ?",
-        "sequences": "SELECT name, seq FROM sqlite_sequence",
+        "sequences": "SELECT 'events', (SELECT seq FROM sqlite_sequence WHERE name = 'events'),"
+        " (SELECT max(position) FROM events) UNION ALL SELECT 'seals',"
+        " (SELECT seq FROM sqlite_sequence WHERE name = 'seals'), (SELECT max(id) FROM seals)",
+        "streams_beyond_sequence": f"SELECT s.id, {as_bytes.format('s.name')} FROM streams s"
+        " WHERE s.id > (SELECT seq FROM sqlite_sequence WHERE name = 'streams')",
         "last_position": "SELECT max(position) FROM events",
         "triggers": "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'events'"
         if is_sqlite

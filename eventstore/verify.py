@@ -76,9 +76,10 @@ def _verify(log: Readable, reader: LogReader, what: Verification, report: ChainR
     seals, report.bad_seal = known_seals(reader, what.kept_seals, what.keys)
     report.n_seals = len(seals.headers)
     report.key_ids = sorted({seal.key_id for seal in seals.headers})
+    last = reader.last_position()  # before the names: each event up to here has its stream among them
     checker = RangeChecker(reader, seals, what.rules)
     if what.stream is None:
-        report.add(_check_ranges(log, reader, checker, what))
+        report.add(_check_ranges(log, checker, what, last))
         report.first_bad = report.first_bad or checker.find_stray()
         bad_head = next(check_heads(reader, report, fences=what.checks_fences), None)
     else:
@@ -93,8 +94,7 @@ def _verify(log: Readable, reader: LogReader, what: Verification, report: ChainR
             report.unreadable = f"the database's pages or indexes are damaged: {damage}"
 
 
-def _check_ranges(log: Readable, reader: LogReader, checker: RangeChecker, what: Verification) -> RangeReport:
-    last = reader.last_position()
+def _check_ranges(log: Readable, checker: RangeChecker, what: Verification, last: int) -> RangeReport:
     ranges = plan_ranges(checker.seals, last)
     n_workers = what.n_workers or os.cpu_count() or 1
     if n_workers > 1 and last > SHARED_POSITIONS and not is_in_memory(log.url):
