@@ -34,10 +34,10 @@ def check_head(reader: LogReader, stream: bytes, *, fences: bool) -> BadLink | N
 def _check(reader: LogReader, head: HeadState, *, fences: bool) -> BadLink | None:
     newest = head.newest or 0
     if not head.is_typed or head.id < 1:
-        what = "the head row holds what is never written there"
-    elif head.version != newest:
+        return BadLink(show(head.name or b""), newest, None, "the head row holds what is never written there")
+    if head.version != newest:
         return _check_count(reader, head, newest)
-    elif (head.head_hash, head.recorded_at) != (head.event_hash or GENESIS, head.event_recorded_at or 0):
+    if (head.head_hash, head.recorded_at) != (head.event_hash or GENESIS, head.event_recorded_at or 0):
         what = "the head row does not fit the newest event"
     elif fences and head.fence != (head.epoch or 0):
         what = f"the head row's fence is {head.fence}, the newest lease has epoch {head.epoch or 0}"

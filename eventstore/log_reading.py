@@ -143,7 +143,7 @@ class LogReader:
 
     def names(self) -> dict[int, bytes]:
         """Return the names of all streams by id."""
-        return dict(self._fetch("names", ()))
+        return {stream_id: name or b"" for stream_id, name in self._fetch("names", ())}
 
     def last_position(self) -> int:
         """Return the newest position, 0 for an empty log."""
@@ -173,7 +173,10 @@ class LogReader:
     def seal_contents(self, seal_id: int) -> tuple[bytes, bytes] | None:
         """Return places and hashes of a seal."""
         rows = self._fetch("seal_contents", (seal_id,))
-        return (bytes(rows[0][0]), bytes(rows[0][1])) if rows else None
+        if not rows:
+            return None
+        places, hashes = (value if isinstance(value, bytes) else b"" for value in rows[0])
+        return places, hashes
 
     def has_table(self, name: str) -> bool:
         """Say whether a table is there; a log of an older schema lacks some."""
@@ -230,7 +233,7 @@ def _statements(placeholder: str, as_bytes: str, is_sqlite: bool) -> dict[str, s
         return " AND ".join(f"typeof({column}) IN ({allowed})" for column, allowed in kinds.items())
 
     of_event = texts("e.type", "e.actor", "e.request_id", "e.cause", "e.command_id", "e.data")
-    optional = "'text', 'null'"
+    optional, number = "'text', 'null'", "'integer'"
     event_types = typed(
         **{"e.type": "'text'", "e.data": "'text'", "e.actor": optional, "e.request_id": optional, "e.cause": optional},
         **{"e.command_id": optional, "e.hash": "'blob'", "e.payload_digest": "'blob', 'null'"},
@@ -243,7 +246,9 @@ def _statements(placeholder: str, as_bytes: str, is_sqlite: bool) -> dict[str, s
     payload_types = typed(**{"p.codec": "'text'", "p.content_digest": "'blob'", "p.body": "'blob'"})
     payload_columns = f"p.content_digest, {as_bytes.format('p.codec')}, p.size, p.body, {payload_types}"
     joined = "FROM events e JOIN payloads p ON p.stream_id = e.stream_id AND p.digest = e.payload_digest"
-    head_types = typed(**{"s.name": "'text'", "s.head_hash": "'blob'"})
+    head_types = typed(
+        **{"s.name": "'text'", "s.head_hash": "'blob'", "s.version": number, "s.recorded_at": number, "s.fence": number}
+    )
     heads = (
         f"SELECT s.id, {as_bytes.format('s.name')}, s.version, s.head_hash, s.recorded_at, s.fence, {head_types}, "
         "e.hash, e.recorded_at, (SELECT max(m.version) FROM events m WHERE m.stream_id = s.id), l.epoch "
