@@ -38,6 +38,7 @@ def replay(
         str | None, typer.Option("--from-snapshot", help="Show what comes behind this model snapshot.")
     ] = None,
     until: Until = None,
+    step: Annotated[bool, typer.Option("--step", help="Go by keys, on a terminal.")] = False,
     by: Annotated[str, typer.Option("--by", metavar="event|bucket", help="What one step is.")] = "event",
     series: Series = None,
     as_json: Json = False,
@@ -60,7 +61,7 @@ def replay(
             replaying.begin_of(application, job, from_version, from_snapshot),
             replaying.end_of(application, job, to_version, time_ms(to_time, "to_time")),
         )
-        holds = shown.run(as_json=as_json)
+        holds = shown.by_keys() if step and replaying.is_terminal() else shown.run(as_json=as_json)
     if not holds:
         raise typer.Exit(CHECK_FAILED)
 

@@ -1,5 +1,6 @@
 """What ``replay``, ``diff`` and ``bisect`` do and print; the commands themselves are in ``debugging.py``."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -17,6 +18,11 @@ from marigraph.debugging.scope import FUNCTIONS, NAMES, STATE_FUNCTIONS, Conditi
 
 NAMES_SHOWN = 10
 """Names of series printed in a line."""
+
+
+def is_terminal() -> bool:
+    """Tell whether somebody sits there who can press keys."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def begin_of(app: Application, job: str, from_version: int | None, from_snapshot: str | None) -> int:
@@ -64,6 +70,16 @@ class Shown:
         self._begin, self._debugger.head = begin, end
         with _replaying(self._debugger.job_id, begin) as on_events:
             self._debugger.go_to(begin, on_events)
+
+    def by_keys(self) -> bool:
+        """Let somebody step by keys."""
+        from marigraph.cli.stepper import Stepper  # the terminal's library loads only for it
+
+        stepper = Stepper(self._debugger, self._condition)
+        with _replaying(self._debugger.job_id, 0) as on_events:
+            stepper.walk.begin(on_events)
+        stepper.run()
+        return True
 
     def run(self, *, as_json: bool) -> bool:
         """Show every step; return whether the condition held, if there is one."""
