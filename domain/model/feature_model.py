@@ -403,7 +403,7 @@ class FeatureModel:
         self._learn_families(judged, found)
         self.stillness.learn(judged.selection, judged.y, judged.still)
         if found is not None and found.slots.size:
-            self.novelty.remember(found.strength(), found.slots)
+            self.novelty.remember(found.strength(), found.is_news, found.slots)
         count += 1.0
         rows[TIME] = judged.time_seconds
         self.rows[:, judged.selection] = rows

@@ -59,8 +59,8 @@ JUMP_SHARES: Final = (0.7, 0.3)
 
 RECENT_KEEP: Final = math.exp(-1.0 / 75.0)
 RECENT_FACTOR: Final = 1.5
-"""A surprise is shown if it is 1.5 times the strongest of late, which fades over 75 buckets. Chosen, measured by
-benchmarks/nab.py: the same incident is not news twice."""
+"""A surprise is shown if it is 1.5 times the strongest that was shown of late, which fades over 75 buckets. Chosen,
+measured by benchmarks/nab.py: the same incident is not news twice."""
 
 SCREEN_Z: Final = 3.29
 """Smoothed or single residuals below so many of their scales are within noise (1 in 1,000), and not looked at."""
@@ -243,9 +243,14 @@ class Novelty:
             self.streams[:, :, selection] = streams
             self.rows[:, selection] = rows
 
-    def remember(self, strength: Floats, slots: Ints) -> None:
-        """Keep surprises as what later ones must stand out from."""
-        self.rows[RECENT, slots] = np.maximum(self.rows[RECENT, slots], strength)
+    def remember(self, strength: Floats, is_news: Floats, slots: Ints) -> None:
+        """Keep surprises as what later ones must stand out from.
+
+        What was not shown only keeps what it is compared with from fading: else a slow rise would hide itself.
+        """
+        recent = self.rows[RECENT, slots]
+        kept = np.where(is_news > 0.0, strength, np.minimum(strength, recent * (1.0 / RECENT_KEEP)))
+        self.rows[RECENT, slots] = np.maximum(recent, kept)
 
     def forget(self, slots: Ints) -> None:
         """Clear slots."""

@@ -137,9 +137,9 @@ def copy(
     """Copy the whole log to another database, keeping versions and hashes, verify it, and rebuild the results."""
     from marigraph.copying import copy_database  # loads with the model only when asked for
 
-    source = session_of(context).local_settings().database
+    settings = session_of(context).local_settings()
     with fraction("copying") as show:
-        report = copy_database(source, target, session_of(context).context, show)
+        report = copy_database(settings, target, session_of(context).context, show)
     if as_json:
         print_json(report)
     else:

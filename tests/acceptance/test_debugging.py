@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 
 import pytest
 from sqlalchemy import delete
@@ -341,6 +342,11 @@ def test_diff_and_bisect_print_tables_and_lines(cli):
     code, out, _ = cli("bisect", "j", "--until", "level('s2') > 70")
     assert (code, out.splitlines()[0][:20]) == (0, "first after version ")
     assert "record_score" in cli("bisect", "j", "--until", "names")[1]
+
+
+def test_step_without_a_terminal_prints_plain_text(cli, monkeypatch):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
+    assert cli("replay", "j", "--step", "--to-version", 4)[1] == cli("replay", "j", "--to-version", 4)[1]
 
 
 @pytest.mark.parametrize(

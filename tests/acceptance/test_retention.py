@@ -13,6 +13,7 @@ from eventstore import KeyLocked
 from eventstore.tables import payloads, snapshots, stream_keys
 from marigraph import handlers, queries, retention
 from marigraph.bootstrap import bootstrap
+from marigraph.copying import copy_database
 from marigraph.erasing import erase_job, finish_erasures
 from marigraph.replay import STATE_SCHEMA, ModelSource, RecordsGone
 from marigraph.retainer import Retainer
@@ -26,7 +27,14 @@ from tests.support.jobs import CONTEXT
 
 DAY_MS = 86_400_000
 START_MS = 1_700_006_400_000
-DETECTORS = [{"function": "mean", "field_name": "value", "by_field_name": "series"}]
+BODY = {
+    "analysis_config": {
+        "bucket_span": "1h",
+        "detectors": [{"function": "mean", "field_name": "value", "by_field_name": "series"}],
+        "influencers": ["series"],
+    },
+    "data_description": {"time_format": "epoch_ms"},
+}
 
 
 ON_BOTH = pytest.mark.parametrize("kind", ["sqlite", "postgres"], indirect=True)
@@ -64,13 +72,7 @@ def app(url, clock):
 
 
 def create(app, custom_settings=None, **settings):
-    body = {
-        "analysis_config": {"bucket_span": "1h", "detectors": DETECTORS, "influencers": ["series"]},
-        "data_description": {"time_format": "epoch_ms"},
-        "custom_settings": custom_settings or {},
-        **settings,
-    }
-    handlers.create_job(app, "j", body, CONTEXT)
+    handlers.create_job(app, "j", {**BODY, "custom_settings": custom_settings or {}, **settings}, CONTEXT)
 
 
 def hours(day, n_hours=24):
@@ -481,3 +483,27 @@ class TestErasure:
         finally:
             app.close()
         assert all(bytes(material) not in content for content in files)
+
+
+@ON_BOTH
+def test_a_copy_has_the_results_that_could_not_be_made_again(app, url, clock, tmp_path):
+    create(app, {**DROPPING, **ERASABLE}, **SETTINGS)
+    run_days(app, clock, *range(3))
+    handlers.create_job(app, "erased", {**BODY, "custom_settings": ERASABLE}, CONTEXT)
+    handlers.open_job(app, "erased", CONTEXT)
+    handlers.post_data(app, "erased", hours(0), CONTEXT)
+    handlers.close_jobs(app, "erased", CONTEXT)
+    run_retention(app, None, CONTEXT)
+    erase_job(app, "erased", CONTEXT, keep_results=True)
+    target = str(tmp_path / "copy.db")
+    copy_database(Settings(url), target, CONTEXT)
+    copy = bootstrap(Settings(target), clock)
+    try:
+        assert [results_of(copy, table) for table in RESULT_TABLES] == [
+            results_of(app, table) for table in RESULT_TABLES
+        ]
+        assert failures(copy) == []
+        run_days(copy, clock, 3)
+        assert failures(copy) == []
+    finally:
+        copy.close()
