@@ -187,7 +187,7 @@ def test_what_is_wrong_is_said_before_anything_is_replayed(lived, settings, erro
 
 
 def test_runs_are_kept_compared_and_deleted(lived, kept_runs, capsys):
-    for name, span in (("fine", "1h"), ("coarse", "6h")):
+    for name, span in (("fine", "2h"), ("coarse", "12h")):
         what_if(lived, "j", Changes.read([f"analysis_config.bucket_span={span}"]), name=name)
     assert {run.name for run in runs.kept_runs()} == {"fine", "coarse"}
     report = compare_runs("fine", "coarse")
