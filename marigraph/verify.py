@@ -225,6 +225,8 @@ def _check_chain(app: Application, job: Job) -> Check:
     report = app.store.verify_chain(stream_of(job.job_id))
     if report.first_bad is not None:
         return Check("hash chain", False, f"version {report.first_bad.version}: {report.first_bad.what}")
+    if report.unreadable is not None:
+        return Check("hash chain", False, report.unreadable)
     first_kept = max(job.created_version, job.payloads_dropped_to + 1)
     missing = [item for item in report.missing_payloads if item.version >= first_kept]
     if missing:
@@ -327,7 +329,7 @@ def _page(reading: Reading, job_id: str, after: int) -> dict[int, BucketRows]:
     return page
 
 
-_LISTS: dict[str, Callable[[BucketRows], list[dict[str, Any]]]] = {
+_LISTS: dict[str, Callable[[BucketRows], Any]] = {
     "records": lambda rows: rows.records,
     "influencers": lambda rows: rows.influencers,
     "score_bases": lambda rows: rows.bases,
@@ -337,7 +339,7 @@ _LISTS: dict[str, Callable[[BucketRows], list[dict[str, Any]]]] = {
 
 def _collect(page: dict[int, BucketRows], table: str, row: SqlRow[Any]) -> None:
     values = dict(row._mapping)
-    rows = page.setdefault(row.timestamp, BucketRows({}, [], []))
+    rows = page.setdefault(row.timestamp, BucketRows({}, [], [], [], []))
     if table == "buckets":
         rows.bucket = values
     else:
