@@ -26,6 +26,15 @@ def read(connection: Connection, subscriber: str) -> int:
     return connection.scalar(query) or 0
 
 
+def lock(connection: Connection, subscriber: str) -> int | None:
+    """Return the position, None for none; on PostgreSQL nobody moves it until the transaction ends.
+
+    On SQLite a write transaction is alone anyway.
+    """
+    query = select(checkpoints.c.position).where(checkpoints.c.subscriber == subscriber).with_for_update()
+    return connection.scalar(query)
+
+
 def write(connection: Connection, move: Move, now: int) -> None:
     """Move a checkpoint, or raise `CheckpointMoved`."""
     columns = checkpoints.c

@@ -315,6 +315,10 @@ class EventStore:
         with self.reading() as connection:
             return checkpoints.read(connection, subscriber)
 
+    def lock_checkpoint(self, conn: Connection, subscriber: str) -> int | None:
+        """Return the position a subscriber has reached, None when it has none; it stays until the transaction ends."""
+        return checkpoints.lock(conn, subscriber)
+
     def write_checkpoint(self, conn: Connection, subscriber: str, old: int, new: int, epoch: int = 0) -> None:
         """Move a checkpoint from `old` to `new` in the transaction of the rows it stands for.
 

@@ -80,6 +80,26 @@ class Jobs:
         if changed:
             upsert(connection, jobs, changed)
 
+    def rebuild(self, job_id: str) -> bool:
+        """Fold a job anew from its first event, and exchange its row and marks; tell whether the row differed.
+
+        They stay readable meanwhile, and the row is never put back behind what others have projected.
+        """
+        of_job = select(jobs).where(jobs.c.job_id == job_id)
+        with self._store.reading() as connection:
+            row = connection.execute(of_job).one_or_none()
+        job = self.replay(job_id, row.version if row is not None else None)
+        with self._store.transaction() as connection:
+            self._store.lock_checkpoint(connection, PROJECTION)
+            row = connection.execute(of_job).one_or_none()
+            if row is not None and row.version > job.version:
+                job = self._fold(job, self._store.iter_stream(stream_of(job_id), job.version, row.version))
+            self.marks.rebuild(connection, job_id, job.version)
+            if row is not None and dict(row._mapping) == row_of(job):
+                return False
+            upsert(connection, jobs, [row_of(job)])
+        return True
+
     def clear(self, connection: Connection) -> None:
         """Drop every row, before a rebuild."""
         connection.execute(delete(jobs))

@@ -125,6 +125,11 @@ class Marks:
         if rows:
             upsert(connection, job_marks, rows)
 
+    def rebuild(self, connection: Connection, job_id: str, to_version: int) -> None:
+        """Write the marks of a job anew, in the transaction of the connection."""
+        connection.execute(delete(job_marks).where(job_marks.c.job_id == job_id))
+        self.extend(connection, job_id, to_version)
+
     def clear(self, connection: Connection) -> None:
         """Drop every mark."""
         connection.execute(delete(job_marks))

@@ -74,6 +74,7 @@ class RemoteMarigraph(Operations):
             headers=headers,
             auth=(user, credentials.password or "") if user is not None and credentials.api_key is None else None,
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+            verify=parts.scheme == "https",  # to read the certificates takes longer than most commands
         )
 
     def close(self) -> None:

@@ -202,6 +202,7 @@ def _put_stored_scores(connection: Connection, job_id: str, bases: list[Values])
             changed = [
                 row
                 for timestamp in timestamps
+                if timestamp in stored  # else retention is just dropping the bucket
                 for row in put_scores(result_type, of_bucket[timestamp], stored[timestamp])
             ]
             _update(connection, table, columns, changed)

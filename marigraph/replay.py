@@ -14,6 +14,7 @@ from domain.erasure import is_erasable
 from domain.errors import Conflict
 from domain.events import DataPosted, read_config, store_config
 from domain.fold import NOTHING, Outcome, fold
+from domain.job import Job
 from domain.model import FOLD_VERSION, DamagedState, Model, decode_state, encode_state
 from domain.records import RecordBatch, decode_batch, has_same_columns, join_batches
 from eventstore import PAYLOADS_MAX, Codec, EventStore, KeyDestroyed, Payload, PayloadMissing, Snapshot
@@ -28,6 +29,10 @@ STATE_SCHEMA = f"model/{FOLD_VERSION}"
 
 BEFORE_ALL_MS = -(2**62)
 """A time before that of any result: a snapshot without results keeps none."""
+
+
+AFTER_ALL_MS = 2**62
+"""A time after that of any result."""
 
 
 class CannotReplay(Conflict):
@@ -150,6 +155,12 @@ class ModelSource:
         for stored in self.store.iter_stream(self.stream, after_version, to_version):
             yield recorded(self.codec, stored)
 
+    def events_of(self, type: str, after_version: int) -> list[Any]:
+        """Read the events of one type behind a version, decoded; meant for rare types."""
+        return [
+            recorded(self.codec, each).event for each in self.store.find_events(self.stream, (type,), after_version)
+        ]
+
     def steps(
         self, after_version: int, to_version: int | None = None, at_hand: Mapping[bytes, RecordBatch] = NONE_AT_HAND
     ) -> Iterator[tuple[Recorded, Records]]:
@@ -267,6 +278,25 @@ class ModelSource:
         )
         return ModelFold(self, created_version, Model(config_at(self.store, self.codec, self.job_id, begin)), begin)
 
+    def oldest(self, job: Job) -> tuple[ModelFold, int]:
+        """Return the fold from which everything still kept can be replayed, and the first time it has results of.
+
+        Results of buckets that start earlier came of records that are no longer kept: none, ``BEFORE_ALL_MS``, or all
+        results so far, ``AFTER_ALL_MS``, where the job was erased or no state is left.
+        """
+        if job.erased_version:
+            return ModelFold(self, job.created_version, None, job.erased_version, is_erased=True), AFTER_ALL_MS
+        if not job.payloads_dropped_to:
+            return ModelFold(self, job.created_version, None, max(job.created_version - 1, 0)), BEFORE_ALL_MS
+        rows = self.store.list_snapshots(self.stream, STATE_SCHEMA)
+        for version in [row.version for row in rows if job.payloads_dropped_to <= row.version <= job.version]:
+            model = self.exact(version)
+            if model is not None:
+                from_ms = model.last_finalized_bucket_end_ms
+                fold = ModelFold(self, job.created_version, model, version)
+                return fold, BEFORE_ALL_MS if from_ms is None else from_ms
+        return self.beginning(job.version, job.created_version), AFTER_ALL_MS
+
     def exact(self, version: int) -> Model | None:
         """Return the model stored at exactly this version, None if it is missing or damaged."""
         stored = self.store.load_snapshot(self.stream, STATE_SCHEMA, at_version=version)
@@ -284,8 +314,7 @@ class ModelSource:
     def save(self, folded: ModelFold, keep: Set[int]) -> None:
         """Store the state of a fold under its version; states of other versions than those to keep are dropped."""
         assert folded.model is not None
-        arrays, meta = folded.model.state()
-        body, codec = encode_state(arrays, {"config": store_config(folded.model.config), "model": meta}), ""
+        body, codec = stored_model(folded.model), ""
         if is_erasable(folded.model.config.custom_settings):
             key = self.store.keys.find(self.stream, folded.created_version)
             if key is None:
@@ -310,8 +339,7 @@ class ModelSource:
     def _restore(self, stored: Snapshot) -> Model | None:
         try:
             body, _codec = self.store.keys.open(stored.body, stored.codec)
-            arrays, meta = decode_state(body)
-            return Model.restore(read_config(meta["config"]), arrays, meta["model"])
+            return restored_model(body)
         except (DamagedState, KeyError, KeyDestroyed) as error:
             log.warning(
                 "%s: the snapshot at version %d cannot be read and is rebuilt from the log: %s",
@@ -335,3 +363,15 @@ def _stretches(events: Iterable[Recorded]) -> Iterator[list[Recorded]]:
         n_payloads += item.payload_digest is not None
         n_records += more
     yield stretch
+
+
+def stored_model(model: Model) -> bytes:
+    """Return a model as it is stored."""
+    arrays, meta = model.state()
+    return encode_state(arrays, {"config": store_config(model.config), "model": meta})
+
+
+def restored_model(body: bytes) -> Model:
+    """Return the model that was stored; DamagedState or KeyError if it is none."""
+    arrays, meta = decode_state(body)
+    return Model.restore(read_config(meta["config"]), arrays, meta["model"])

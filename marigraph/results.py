@@ -5,7 +5,7 @@ compares them with what is stored. The JSON body of a row is the resource of the
 which differs between runs, is kept in its column and put into the resource when it is read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,26 +45,29 @@ class BucketRows:
     """The rows of one bucket."""
 
     bucket: Row
-    records: list[Row]
-    influencers: list[Row]
-    bases: list[Row] = field(default_factory=list)
+    records: Sequence[Row] = ()
+    influencers: Sequence[Row] = ()
+    bases: Sequence[Row] = ()
     """What the scores of final results rest on."""
-    plots: list[Row] = field(default_factory=list)
+    plots: Sequence[Row] = ()
 
     @classmethod
     def of(cls, job_id: str, result: BucketResult) -> "BucketRows":
         """Make the rows of a bucket result."""
         key = {"job_id": job_id, "timestamp": result.timestamp_ms, "is_interim": result.is_interim}
+        bucket = {
+            **key,
+            "anomaly_score": result.anomaly_score,
+            "initial_anomaly_score": result.initial_anomaly_score,
+            "event_count": result.event_count,
+            "bucket_span": result.bucket_span_seconds,
+            "processing_time_ms": 0,
+            "body": _text(bucket_resource(job_id, result)),
+        }
+        if not (result.bucket_influencers or result.records or result.influencers or result.plots):
+            return cls(bucket)
         return cls(
-            bucket={
-                **key,
-                "anomaly_score": result.anomaly_score,
-                "initial_anomaly_score": result.initial_anomaly_score,
-                "event_count": result.event_count,
-                "bucket_span": result.bucket_span_seconds,
-                "processing_time_ms": 0,
-                "body": _text(bucket_resource(job_id, result)),
-            },
+            bucket,
             records=[
                 {
                     **key,
@@ -214,7 +217,8 @@ class ResultWriter:
         self._written = store.read_checkpoint(subscriber_of(job_id))
         self._version = self._written
         self._pending = PendingResults(job_id)
-        self._timing = _read_timing(store, job_id)
+        with store.reading() as connection:
+            self._timing = read_timing_of(connection, job_id)
 
     @property
     def written(self) -> int:
@@ -254,7 +258,7 @@ class ResultWriter:
             if model is None:
                 connection.execute(delete(job_stats).where(job_stats.c.job_id == self._job_id))
             else:
-                upsert(connection, job_stats, [_stats_row(self._job_id, model, self._timing)])
+                upsert(connection, job_stats, [stats_row(self._job_id, model, self._timing)])
             self._store.write_checkpoint(
                 connection, subscriber_of(self._job_id), self._written, self._version, self._epoch
             )
@@ -377,13 +381,14 @@ def read_timing(text: str) -> Timing:
     return msgspec.json.decode(text, type=Timing)
 
 
-def _read_timing(store: EventStore, job_id: str) -> Timing:
-    with store.reading() as connection:
-        text = connection.execute(select(job_stats.c.timing_stats).where(job_stats.c.job_id == job_id)).scalar()
+def read_timing_of(connection: Connection, job_id: str) -> Timing:
+    """Read the statistics of a job; none so far if it has no row."""
+    text = connection.execute(select(job_stats.c.timing_stats).where(job_stats.c.job_id == job_id)).scalar()
     return Timing() if text is None else read_timing(text)
 
 
-def _stats_row(job_id: str, model: Model, timing: Timing) -> Row:
+def stats_row(job_id: str, model: Model, timing: Timing) -> Row:
+    """Make the row of a job's statistics."""
     return {
         "job_id": job_id,
         "last_finalized_bucket_end": model.last_finalized_bucket_end_ms,

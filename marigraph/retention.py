@@ -30,7 +30,7 @@ from marigraph.queries import match_jobs
 from marigraph.replay import STATE_SCHEMA, ModelSource
 from marigraph.results import results_version
 from marigraph.schema import ERASURE_REVISION, check_finished
-from marigraph.tables import RESULT_TABLES, buckets
+from marigraph.tables import RESULT_TABLES, buckets, score_bases
 from marigraph.writing import carry_out
 
 STREAM: Final = "retention"
@@ -209,12 +209,13 @@ def _count(source: ModelSource, from_version: int, to_version: int) -> Postings:
 
 
 def drop_results(store: EventStore, job_id: str, before_ms: int) -> int:
-    """Delete the results of buckets that start earlier, some at a time, buckets last; returns how many rows.
+    """Delete the results of buckets that start earlier, some at a time; returns how many rows.
 
-    While a bucket is left, the next run finds that something is too old, and goes on.
+    First goes what scores rest on, so that no renormalisation looks for a result that is gone; last go the buckets:
+    while one is left, the next run finds that something is too old, and goes on.
     """
     n_rows = 0
-    for table in sorted(RESULT_TABLES, key=lambda table: table is buckets):
+    for table in sorted(RESULT_TABLES, key=lambda table: (table is buckets, table is not score_bases)):
         old = (table.c.job_id == job_id, table.c.timestamp < before_ms)
         page = select(table.c.timestamp).where(*old).order_by(table.c.timestamp).offset(ROWS_PER_COMMIT).limit(1)
         while True:

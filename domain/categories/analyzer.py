@@ -7,6 +7,7 @@ else is done to it, so that no expression can take more than some milliseconds o
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from html import unescape
 from typing import Any, Final
 
 from domain.categories.tokens import MESSAGE_LENGTH_MAX, TOKEN_COUNT_MAX, TOKEN_LENGTH_MAX, Tokens
@@ -15,16 +16,31 @@ from domain.config.analyzer import ENGLISH_STOPWORDS, Analyzer, Part
 _LINES = re.compile(r"[\r\n]+")
 _LETTER = re.compile(r"[^\W\d_]")
 _HEX = re.compile(r"(?:0x)?[0-9a-fA-F]+\Z")
+_W, _D, _P = r"[^\W_]+", r"[^\W\d_]*\d[^\W_]*", r"[\-/.,_]"  # a word, one with a digit in it, what joins them
 _TOKENS: Final = {
     "ml_classic": re.compile(r"[^\W_][\w.\-]*"),
     "ml_standard": re.compile(r"[^\W_/][\w./\-]*|/[\w./\-]+"),
     # Words of Unicode's annex 29: points and apostrophes join letters, points and commas join digits.
     "standard": re.compile(r"\w+(?:(?:(?<=[^\W\d_])[.:'\u2019](?=[^\W\d_])|(?<=\d)[.,;'\u2019](?=\d))\w+)*"),
+    # Addresses of mail, names of hosts, numbers joined to words, words with apostrophes, then plain words.
+    "classic": re.compile(
+        rf"(?<![\w.\-]){_W}(?:[._\-]{_W})*@{_W}(?:[.\-]{_W})+|{_W}(?:\.{_W})+"
+        rf"|{_W}(?:{_P}{_D}{_P}{_W})+(?:{_P}{_D})?|{_W}{_P}{_D}|{_D}(?:{_P}{_W}{_P}{_D})+(?:{_P}{_W})?|{_D}{_P}{_W}"
+        rf"|[^\W\d_]+(?:'[^\W\d_]+)+|{_W}"
+    ),
     "whitespace": re.compile(r"\S+"),
     "letter": re.compile(r"[^\W\d_]+"),
     "lowercase": re.compile(r"[^\W\d_]+"),
     "keyword": re.compile(r".+", re.DOTALL),
 }
+_TAG = re.compile(r"<!--(?:(?!-->).)*(?:-->)?|</?(?P<tag>[A-Za-z][\w:\-]*)[^<>]*>", re.DOTALL)
+_INLINE_TAGS: Final = frozenset(
+    {
+        *("a", "abbr", "acronym", "b", "big", "cite", "code", "em", "font", "i", "img", "kbd", "label", "q", "s"),
+        *("samp", "small", "span", "strike", "strong", "sub", "sup", "tt", "u", "var"),
+    }
+)
+"""Markup that ends no line."""
 _NON_WORD = re.compile(r"\W+")
 _CHAR_GROUPS: Final = {"whitespace": r"\s", "letter": "A-Za-z", "digit": r"\d", "punctuation": r"!-/:-@\[-`{-~"}
 _TEXT_GROWTH_MAX: Final = 2 * MESSAGE_LENGTH_MAX
@@ -70,9 +86,20 @@ def _char_filter(part: Part) -> Callable[[str], str]:
         longest_first = sorted(mapping, key=lambda key: (-len(key), key))
         matched = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
         return lambda text: matched.sub(lambda match: mapping[match[0]], text)
+    if part.type == "html_strip":
+        kept = {tag.lower() for tag in given.get("escaped_tags", ())}
+        return lambda text: unescape(_TAG.sub(lambda match: _without_tag(match, kept), text))
     if part.type == "first_line_with_letters":
         return lambda text: next(filter(_LETTER.search, _LINES.split(text)), "")
     return lambda text: next(filter(str.strip, _LINES.split(text)), "")
+
+
+def _without_tag(match: re.Match[str], kept: set[str]) -> str:
+    """Return what stands for a piece of markup: itself, nothing within a line, or the end of one."""
+    tag = (match["tag"] or "").lower()
+    if tag in kept:
+        return match[0]
+    return "" if tag in _INLINE_TAGS else "\n"
 
 
 def _tokenizer(part: Part) -> Callable[[str], Iterable[str]]:

@@ -76,6 +76,16 @@ _VERSIONED = re.compile(r"([A-Za-z]{2,8})/0(?:\.0)?\Z")
 _UNSPACED: Final = r"\u0e00-\u0eff\u2e80-\u2fff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff"
 """Letters of scripts whose words are not parted by spaces: each is a token."""
 _BY_SCRIPT = re.compile(f"[{_UNSPACED}]|[^{_UNSPACED}]+")
+_HEAD = re.compile(
+    rf"""(?:\[?0[-/.:,T]0[-/.:,TZ+0]*\]?\s+)+
+    (?:(?:-+|\||0|\[[^]=]{{1,80}}\])\s+){{0,3}}
+    [\[(<|]?(?:{"|".join(sorted(LEVELS, key=len, reverse=True))})[\])>|]?:?\s+
+    (?:(?:-+|\||0|\[[^]=]{{1,80}}\])\s+){{0,3}}""",
+    re.VERBOSE,
+)
+"""What a logging library writes before a text, with zeros for numbers: time, severity, and around it the number of the
+process and the thread in brackets."""
+_REQUEST = re.compile(r'"[A-Z]{3,9} [^"\s]{1,2000} (HTTP)/0')
 _LETTERS_FIRST = re.compile(r"""(?:^|(?<=[\s"'\[(]))[^\W\d_]{3,}""")
 
 
@@ -148,18 +158,21 @@ class Tokenizer:
 
     def _read(self, line: str) -> Tokens:
         """Return the tokens of a line; where everything was dropped, of a more generous reading of it."""
+        head = _HEAD.match(line)
+        line = line[head.end() :] if head and head.end() < len(line) else line
         text = line
         if '"' in line:
             for match in _MESSAGE.finditer(line):
                 message = _ESCAPE.sub(" ", (match[1] or match[2] or "").replace('\\"', '"'))
                 if found := self._text_tokens(_without_quotes(message)):
                     return found
-            text = _KEY.sub(r" \1: ", line)
+            text = _KEY.sub(r" \1: ", line) if "{" in line else line
         if "=" in text:
             text = _BRACKETED.sub("=0 ", text)
-        found = self._text_tokens(_STATEMENT.sub("", _without_quotes(text))) or self._text_tokens(
-            line.replace("'", " ")
-        )
+        found = self._text_tokens(_STATEMENT.sub("", _without_quotes(text)))
+        if not found and (request := _REQUEST.search(line)):
+            return (request[1],)  # an access log has no text but what users sent
+        found = found or self._text_tokens(line.replace("'", " "))
         return found or tuple(
             word for word in _LETTERS_FIRST.findall(line) if not _is_value(word) and word not in UNITS
         )

@@ -136,6 +136,7 @@ _EXPRESSION: Final = {"pattern": _text, "flags": _text}
 CHAR_FILTERS: Final[dict[str, Kind]] = {
     "pattern_replace": Kind({**_EXPRESSION, "replacement": _text}, ("pattern",)),
     "mapping": Kind({"mappings": _mappings}, ("mappings",)),
+    "html_strip": Kind({"escaped_tags": _texts}),
     "first_line_with_letters": Kind(),
     "first_non_blank_line": Kind(),
 }
@@ -143,6 +144,7 @@ TOKENIZERS: Final[dict[str, Kind]] = {
     "ml_standard": Kind(),
     "ml_classic": Kind(),
     "standard": Kind(_TOKEN_LENGTH),
+    "classic": Kind(_TOKEN_LENGTH),
     "whitespace": Kind(_TOKEN_LENGTH),
     "letter": Kind(_TOKEN_LENGTH),
     "lowercase": Kind(_TOKEN_LENGTH),

@@ -59,8 +59,8 @@ JUMP_SHARES: Final = (0.7, 0.3)
 
 RECENT_KEEP: Final = math.exp(-1.0 / 75.0)
 RECENT_FACTOR: Final = 1.5
-"""A surprise is shown if it is 1.5 times the strongest of late, which fades over 75 buckets. Chosen, measured by
-benchmarks/nab.py: the same incident is not news twice."""
+"""A surprise is shown if it is 1.5 times the strongest that was shown of late, which fades over 75 buckets. Chosen,
+measured by benchmarks/nab.py: the same incident is not news twice."""
 
 SCREEN_Z: Final = 3.29
 """Smoothed or single residuals below so many of their scales are within noise (1 in 1,000), and not looked at."""
@@ -150,7 +150,7 @@ class Novelty:
             Values relative to their origins, their distances to the expected ones, the same in scales.
         """
         last = _part(self.rows[LAST], selection)
-        streams = np.empty((3, N_SCALES, y.size))
+        streams = np.empty_like(last, shape=(3, N_SCALES, y.size))
         smooth = streams[:, 1:]
         streams[VALUE, 0] = y
         np.minimum(np.maximum(z, -RESIDUAL_MAX), RESIDUAL_MAX, out=streams[RESIDUAL, 0])
@@ -177,10 +177,10 @@ class Novelty:
         """
         now, past = news.streams[:, :, at], self.streams[:, :, slots]
         rows = self.rows[:, slots]
-        floor = np.empty((3, 1, at.size))
+        floor = np.empty_like(now, shape=(3, 1, at.size))
         floor[...] = LEVEL_SHARE * rows[LEVEL] + SCALE_MIN
         floor[RESIDUAL] = RESIDUAL_FLOOR
-        total = np.zeros(at.size)
+        total: Floats = np.zeros_like(rows[LEVEL])
         is_above = now[RESIDUAL, 0] > 0.0
         if side != "low":
             _add_tails(total, (now - past[:, HIGH])[:JUMP], (past[:, HIGH] - past[:, MEAN])[:JUMP], floor[:JUMP])
@@ -243,9 +243,14 @@ class Novelty:
             self.streams[:, :, selection] = streams
             self.rows[:, selection] = rows
 
-    def remember(self, strength: Floats, slots: Ints) -> None:
-        """Keep surprises as what later ones must stand out from."""
-        self.rows[RECENT, slots] = np.maximum(self.rows[RECENT, slots], strength)
+    def remember(self, strength: Floats, is_news: Floats, slots: Ints) -> None:
+        """Keep surprises as what later ones must stand out from.
+
+        What was not shown only keeps what it is compared with from fading: else a slow rise would hide itself.
+        """
+        recent = self.rows[RECENT, slots]
+        kept = np.where(is_news > 0.0, strength, np.minimum(strength, recent * (1.0 / RECENT_KEEP)))
+        self.rows[RECENT, slots] = np.maximum(recent, kept)
 
     def forget(self, slots: Ints) -> None:
         """Clear slots."""

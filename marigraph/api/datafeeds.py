@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-from domain.errors import ParseError
 from marigraph.api.endpoints import Call, Endpoint, Lane
 from marigraph.api.jobs import FORCE, SERVER_SIDE
 from marigraph.api.parameters import Parameter
@@ -40,9 +39,6 @@ def _preview(call: Call) -> Any:
     stretch = {"start": call.parameters.get("start"), "end": call.parameters.get("end")}
     if datafeed_id is not None:
         return handlers.preview_datafeed(call.app, datafeed_id, **stretch)
-    if call.body is None:
-        msg = "request body is required"
-        raise ParseError(msg)
     return handlers.preview_config(call.app, call.body, **stretch)
 
 

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from domain.config import validate_detector, validate_job
-from domain.errors import InvalidArgument, ParseError
+from domain.errors import InvalidArgument
 from marigraph import handlers, queries
 from marigraph.api.endpoints import Call, Endpoint, Lane
 from marigraph.api.parameters import Parameter
@@ -107,17 +107,11 @@ def _position_of_last(call: Call) -> int:
 
 
 def _validate(call: Call) -> Any:
-    if call.body is None:
-        msg = "request body is required"
-        raise ParseError(msg)
     validate_job(call.body)
     return {"acknowledged": True}
 
 
 def _validate_detector(call: Call) -> Any:
-    if call.body is None:
-        msg = "request body is required"
-        raise ParseError(msg)
     validate_detector(call.body)
     return {"acknowledged": True}
 

@@ -25,6 +25,7 @@ SORTED: Final = (
     Parameter("desc", "bool", description="Descending."),
 )
 EXCLUDE_INTERIM: Final = Parameter("exclude_interim", "bool", description="Leave out interim results.")
+LISTED: Final = (EXCLUDE_INTERIM, *RANGE, *SORTED, *FROM_SIZE)
 
 
 def time_of(call: Call, name: str) -> int | None:
@@ -123,10 +124,7 @@ ENDPOINTS: Final = (
             Parameter("timestamp", place="body", description="Start of the one bucket that is wanted."),
             Parameter("expand", "bool", description="Put the records of each bucket into it."),
             Parameter("anomaly_score", "float", description="Only with at least this score."),
-            EXCLUDE_INTERIM,
-            *RANGE,
-            *SORTED,
-            *FROM_SIZE,
+            *LISTED,
         ),
         body="parameters",
         section="get_buckets",
@@ -137,13 +135,7 @@ ENDPOINTS: Final = (
         (f"{JOB}/results/records",),
         _records,
         "Records, the highest score first.",
-        (
-            Parameter("record_score", "float", description="Only with at least this score."),
-            EXCLUDE_INTERIM,
-            *RANGE,
-            *SORTED,
-            *FROM_SIZE,
-        ),
+        (Parameter("record_score", "float", description="Only with at least this score."), *LISTED),
         body="parameters",
         section="get_records",
     ),
@@ -153,13 +145,7 @@ ENDPOINTS: Final = (
         (f"{JOB}/results/influencers",),
         _influencers,
         "Influencers, the highest score first.",
-        (
-            Parameter("influencer_score", "float", description="Only with at least this score."),
-            EXCLUDE_INTERIM,
-            *RANGE,
-            *SORTED,
-            *FROM_SIZE,
-        ),
+        (Parameter("influencer_score", "float", description="Only with at least this score."), *LISTED),
         body="parameters",
         section="get_influencers",
     ),

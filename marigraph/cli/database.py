@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
+from domain.errors import InvalidArgument
 from marigraph import schema
-from marigraph.cli.output import print_json, say
+from marigraph.cli.output import print_json, print_table, say
 from marigraph.cli.progress import fraction
 from marigraph.cli.session import CHECK_FAILED, Json, session_of
 
-app = typer.Typer(no_args_is_help=True, help="Upgrade, check, back up and copy the database.")
+app = typer.Typer(no_args_is_help=True, help="Upgrade, check, rebuild, back up and copy the database.")
 
 
 @app.command()
@@ -70,6 +71,8 @@ def check(context: typer.Context, as_json: Json = False) -> None:
         if report.first_bad is not None:
             bad = report.first_bad
             problems.append(f"{bad.stream}, version {bad.version}: {bad.what}")
+        if report.unreadable is not None:
+            problems.append(report.unreadable)
     if as_json:
         print_json({"ok": not problems, "problems": problems})
     else:
@@ -78,6 +81,44 @@ def check(context: typer.Context, as_json: Json = False) -> None:
         say("the database does not hold" if problems else "schema and log are intact")
     if problems:
         raise typer.Exit(CHECK_FAILED)
+
+
+@app.command(epilog="Example: `marigraph db rebuild web`, while a server runs")
+def rebuild(
+    context: typer.Context,
+    jobs: Annotated[
+        list[str] | None, typer.Argument(help="Ids, groups or patterns with *.", metavar="JOB", show_default=False)
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All jobs, and what is known of jobs and datafeeds.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Replay jobs from the log and exchange what is stored of them where it differs; nothing has to be stopped.
+
+    Who reads meanwhile sees what was there before, and what is posted meanwhile is in it. Processing times stay, and so
+    do results whose records are no longer kept.
+    """
+    if every == bool(jobs):
+        msg = "name the jobs to rebuild, or give --all"
+        raise InvalidArgument(msg)
+    with session_of(context).application() as application:
+        from marigraph.rebuilding import rebuild as rebuild_jobs  # loads with the model only when asked for
+
+        with fraction("replaying") as show:
+            found = rebuild_jobs(application, ",".join(jobs) if jobs else None, lambda _job_id: None, show)
+    if as_json:
+        print_json({"jobs": [each.resource() for each in found]})
+        return
+    rows = [
+        (
+            each.job_id,
+            f"{each.event_count:,}",
+            f"{each.bucket_count:,}",
+            "yes" if each.was_job_changed else "no",
+            each.kept,
+        )
+        for each in found
+    ]
+    print_table(("job", "events", "buckets changed", "job changed", ""), rows, right=("events", "buckets changed"))
 
 
 @app.command(epilog="Example: `marigraph db backup /backups/marigraph-today.db`")
@@ -98,9 +139,9 @@ def copy(
     """Copy the whole log to another database, keeping versions and hashes, verify it, and rebuild the results."""
     from marigraph.copying import copy_database  # loads with the model only when asked for
 
-    source = session_of(context).local_settings().database
+    settings = session_of(context).local_settings()
     with fraction("copying") as show:
-        report = copy_database(source, target, session_of(context).context, show)
+        report = copy_database(settings, target, session_of(context).context, show)
     if as_json:
         print_json(report)
     else:

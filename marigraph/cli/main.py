@@ -6,8 +6,9 @@ by Ctrl-C. Nothing that comes from outside ends in a traceback.
 
 import logging
 import sys
-from collections.abc import Sequence
-from typing import Annotated, Protocol, cast
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Annotated, Any, Protocol, cast
 
 import typer
 
@@ -21,12 +22,14 @@ from marigraph.cli import (
     data,
     database,
     datafeeds,
+    debugging,
     explain,
     jobs,
     results,
     retention,
     serve,
     snapshots,
+    verify,
     whatif,
 )
 from marigraph.cli.output import console
@@ -76,6 +79,8 @@ app.add_typer(audit.app, name="audit")
 data.register(app)
 results.register(app)
 explain.register(app)
+debugging.register(app)
+verify.register(app)
 retention.register(app)
 whatif.register(app)
 serve.register(app)
@@ -141,6 +146,12 @@ def run() -> None:
     raise SystemExit(execute())
 
 
+@cache
+def _command() -> Callable[..., Any]:
+    """Return the parser of all commands, which is worth making once where several are run."""
+    return typer.main.get_command(app)
+
+
 def execute(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code.
 
@@ -150,7 +161,7 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         What follows the command's name; None: those of the process.
     """
     try:
-        result = app(arguments, standalone_mode=False)
+        result = _command()(arguments, standalone_mode=False)
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             return REFUSED  # the help was printed in place of a message

@@ -87,6 +87,26 @@ class Datafeeds:
         if changed:
             upsert(connection, datafeeds, changed)
 
+    def rebuild(self, datafeed_id: str) -> bool:
+        """Fold a datafeed anew from its first event; see ``marigraph.jobs.Jobs.rebuild``."""
+        stream, of_datafeed = (
+            datafeed_stream(datafeed_id),
+            select(datafeeds).where(datafeeds.c.datafeed_id == datafeed_id),
+        )
+        with self._store.reading() as connection:
+            row = connection.execute(of_datafeed).one_or_none()
+        to_version = row.version if row is not None else None
+        datafeed = self._fold(Datafeed(datafeed_id), self._store.iter_stream(stream, 0, to_version))
+        with self._store.transaction() as connection:
+            self._store.lock_checkpoint(connection, PROJECTION)
+            row = connection.execute(of_datafeed).one_or_none()
+            if row is not None and row.version > datafeed.version:
+                datafeed = self._fold(datafeed, self._store.iter_stream(stream, datafeed.version, row.version))
+            if row is not None and dict(row._mapping) == _row(datafeed):
+                return False
+            upsert(connection, datafeeds, [_row(datafeed)])
+        return True
+
     def clear(self, connection: Connection) -> None:
         """Drop every row, before a rebuild."""
         connection.execute(delete(datafeeds))

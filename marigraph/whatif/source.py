@@ -12,10 +12,9 @@ import msgspec
 
 from domain.errors import InvalidArgument
 from domain.events import read_config, store_config
-from domain.model import Model, decode_state, encode_state
 from domain.records import RecordBatch, RecordSchema, numbers_of
 from marigraph.codec import Recorded
-from marigraph.replay import CannotReplay, ModelFold, ModelSource, Records
+from marigraph.replay import CannotReplay, ModelFold, ModelSource, Records, restored_model, stored_model
 from marigraph.whatif.changes import Changes
 
 
@@ -89,9 +88,7 @@ class ChangedSource(ModelSource):
         """Keep the state of a fold, which a revert goes back to later."""
         model = folded.model
         if model is not None:
-            arrays, meta = model.state()
-            body = encode_state(arrays, {"config": store_config(model.config), "model": meta})
-            self.kept[folded.version] = Kept(body, model.latest_result_ms)
+            self.kept[folded.version] = Kept(stored_model(model), model.latest_result_ms)
 
     def nearest(self, version: int, created_version: int) -> ModelFold:
         """Return the state of this run as of a version that the job goes back to."""
@@ -101,6 +98,4 @@ class ChangedSource(ModelSource):
                 "that version is stored"
             )
             raise CannotReplay(msg)
-        arrays, meta = decode_state(self.kept[version].body)
-        model = Model.restore(read_config(meta["config"]), arrays, meta["model"])
-        return ModelFold(self, created_version, model, version)
+        return ModelFold(self, created_version, restored_model(self.kept[version].body), version)

@@ -23,6 +23,16 @@ def api(http, request):
     return call
 
 
+@pytest.fixture(scope="module")
+def scored(http):
+    """A job with results of all kinds, only to be read."""
+    data = synthetic(2_000)
+    job_id = http.job(**data.body, is_open=True)
+    http.post(f"{job_id}/_data", to_ndjson(data)).ok(202)
+    http.post(f"{job_id}/_flush").ok()
+    return job_id
+
+
 # -------------------------------------------------------------------------------------------------------- section 9
 
 
@@ -62,14 +72,10 @@ def test_reverting_answers_the_model_alone(api):
     assert list(api("POST", f"{job_id}/model_snapshots/{snapshot_id}/_revert").ok()) == ["model"]
 
 
-def test_fields_of_the_first_release_are_gone(api):
-    data = synthetic(2_000)
-    job_id = api.job(**data.body, is_open=True)
-    assert "detector_rules" not in api("GET", job_id).ok()["jobs"][0]["analysis_config"]["detectors"][0]
-    api("POST", f"{job_id}/_data", to_ndjson(data)).ok(202)
-    api("POST", f"{job_id}/_flush").ok()
+def test_fields_of_the_first_release_are_gone(api, scored):
+    assert "detector_rules" not in api("GET", scored).ok()["jobs"][0]["analysis_config"]["detectors"][0]
     for kind in ("buckets", "records", "influencers"):
-        found = api("GET", f"{job_id}/results/{kind}").ok()[kind]
+        found = api("GET", f"{scored}/results/{kind}").ok()[kind]
         assert found
         assert not {"record_count", "sequence_num", "partition_scores", "sequence"} & set().union(*found)
 
@@ -157,15 +163,6 @@ def test_7_filters_of_categories_are_updated_at_the_top(api):
     answer = api("POST", f"{job_id}/_update", {"categorization_filters": ["x"]}).ok()
     assert answer["analysis_config"]["categorization_filters"] == ["x"]
     assert api("POST", f"{job_id}/_update", {"analysis_config": {"categorization_filters": ["x"]}}).status == 400
-
-
-@pytest.fixture(scope="module")
-def scored(http):
-    data = synthetic(2_000)
-    job_id = http.job(**data.body, is_open=True)
-    http.post(f"{job_id}/_data", to_ndjson(data)).ok(202)
-    http.post(f"{job_id}/_flush").ok()
-    return job_id
 
 
 def test_8_a_least_score_is_included(api, scored):

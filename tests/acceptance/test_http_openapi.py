@@ -18,7 +18,7 @@ from tests.support.http import FIRST
 DOCUMENT = make_app(None).openapi()
 OPERATIONS = {found.ok().label: found.ok() for found in openapi.from_dict(DOCUMENT).get_all_operations()}
 POSITIVE, NEGATIVE = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
-EXAMPLES = 5
+EXAMPLES, MANY = 3, 50
 JOB_IDS = ("fuzz-open", "fuzz-closed", "fuzz-*")
 
 
@@ -56,14 +56,15 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(MANY, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("label", "mode"), CASES, ids=lambda each: getattr(each, "value", each))
-def test_generated_requests_end_as_the_document_says(http, jobs, label, mode):
+def test_generated_requests_end_as_the_document_says(http, jobs, label, mode, examples):
     operation = OPERATIONS[label]
     documented = {int(status) for status in operation.definition.raw["responses"]}
     absent = is_absent(operation)
 
     @given(case=operation.as_strategy(generation_mode=mode), job_id=st.sampled_from((*JOB_IDS, None, None)))
-    @settings(max_examples=1 if absent else EXAMPLES, derandomize=True, database=None, deadline=None,
+    @settings(max_examples=1 if absent else examples, derandomize=True, database=None, deadline=None,
               suppress_health_check=list(HealthCheck))  # fmt: skip
     def check(case, job_id):
         if job_id is not None and "job_id" in (case.path_parameters or {}):

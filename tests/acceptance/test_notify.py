@@ -21,6 +21,7 @@ from tests.support.jobs import CONTEXT, EVERY, DataSet, application, finish, mak
 from tests.support.serving import process_of
 
 DATA = synthetic(500)
+DATA.body["analysis_config"]["bucket_span"] = "30m"
 HALF = len(DATA.lines) // 2
 SECRET = "Sentinel-Secret-3"
 WAIT_SECONDS_MAX = 60

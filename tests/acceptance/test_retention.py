@@ -13,6 +13,7 @@ from eventstore import KeyLocked
 from eventstore.tables import payloads, snapshots, stream_keys
 from marigraph import handlers, queries, retention
 from marigraph.bootstrap import bootstrap
+from marigraph.copying import copy_database
 from marigraph.erasing import erase_job, finish_erasures
 from marigraph.replay import STATE_SCHEMA, ModelSource, RecordsGone
 from marigraph.retainer import Retainer
@@ -26,7 +27,28 @@ from tests.support.jobs import CONTEXT
 
 DAY_MS = 86_400_000
 START_MS = 1_700_006_400_000
-DETECTORS = [{"function": "mean", "field_name": "value", "by_field_name": "series"}]
+BODY = {
+    "analysis_config": {
+        "bucket_span": "1h",
+        "detectors": [{"function": "mean", "field_name": "value", "by_field_name": "series"}],
+        "influencers": ["series"],
+    },
+    "data_description": {"time_format": "epoch_ms"},
+}
+
+
+ON_BOTH = pytest.mark.parametrize("kind", ["sqlite", "postgres"], indirect=True)
+"""Where the databases differ: transactions, locks, deletions. The other tests run on SQLite."""
+
+
+@pytest.fixture
+def kind(request):
+    return getattr(request, "param", "sqlite")
+
+
+@pytest.fixture
+def url(kind, request):
+    return request.getfixturevalue(f"{kind}_url")
 
 
 @dataclass
@@ -43,20 +65,14 @@ def clock():
 
 
 @pytest.fixture
-def app(database_url, clock):
-    application = bootstrap(Settings(database_url), clock)
+def app(url, clock):
+    application = bootstrap(Settings(url), clock)
     yield application
     application.close()
 
 
 def create(app, custom_settings=None, **settings):
-    body = {
-        "analysis_config": {"bucket_span": "1h", "detectors": DETECTORS, "influencers": ["series"]},
-        "data_description": {"time_format": "epoch_ms"},
-        "custom_settings": custom_settings or {},
-        **settings,
-    }
-    handlers.create_job(app, "j", body, CONTEXT)
+    handlers.create_job(app, "j", {**BODY, "custom_settings": custom_settings or {}, **settings}, CONTEXT)
 
 
 def hours(day, n_hours=24):
@@ -113,6 +129,7 @@ SETTINGS = {
 
 
 class TestRetention:
+    @ON_BOTH
     def test_removes_what_is_too_old_by_events_and_the_rest_verifies(self, app, clock):
         create(app, DROPPING, **SETTINGS)
         run_days(app, clock, *range(6))
@@ -153,6 +170,7 @@ class TestRetention:
         assert count(app, payloads) == 4
         assert failures(app) == []
 
+    @ON_BOTH
     def test_of_an_open_job_goes_on_beside_its_analysis(self, app, clock):
         create(app, DROPPING, **SETTINGS)
         run_days(app, clock, *range(4))
@@ -206,6 +224,7 @@ class TestRetention:
         run_retention(app, None, CONTEXT)
         assert count(app, payloads) == 4
 
+    @ON_BOTH
     def test_equal_records_that_are_needed_later_stay(self, app, clock):
         create(app, DROPPING, **SETTINGS)
         clock.now_ms += DAY_MS
@@ -243,6 +262,7 @@ class TestRetention:
         assert len(events_of(app, "payloads_dropped")) == 1
         assert failures(app) == []
 
+    @ON_BOTH
     def test_rows_go_in_bounded_batches_until_none_is_left(self, app, clock, monkeypatch):
         monkeypatch.setattr(retention, "ROWS_PER_COMMIT", 7)
         create(app, **SETTINGS)
@@ -267,9 +287,10 @@ class TestRetention:
 class TestSchedule:
     AT = 30
 
-    def test_runs_once_a_day_whichever_server_looks(self, app, database_url, clock):
+    @ON_BOTH
+    def test_runs_once_a_day_whichever_server_looks(self, app, url, clock):
         create(app, **SETTINGS)
-        other = bootstrap(Settings(database_url), clock)
+        other = bootstrap(Settings(url), clock)
         try:
             first, second = Retainer(app, self.AT), Retainer(other, self.AT)
             assert not first.look()  # the time of today is over
@@ -346,6 +367,7 @@ class TestErasure:
         snapshot = queries.require_job(app, "j").snapshots[0]
         assert snapshot.state_digest != source.exact(snapshot.version).digest().hex()
 
+    @ON_BOTH
     def test_after_it_nobody_reads_the_records_and_the_log_verifies(self, app, clock):
         create(app, ERASABLE)
         run_days(app, clock, 0, 1)
@@ -389,6 +411,7 @@ class TestErasure:
         assert [event.type for event in events_of(app, "erased", "deleted")] == ["erased", "deleted"]
         assert count(app, stream_keys) == 0
 
+    @ON_BOTH
     def test_a_crash_after_the_event_is_mended_by_the_next_retention(self, app, clock, monkeypatch):
         create(app, ERASABLE)
         run_days(app, clock, 0)
@@ -423,9 +446,9 @@ class TestErasure:
         runner.save_state()
         assert (count(app, stream_keys), count(app, snapshots)) == (0, 0)
 
-    def test_records_under_a_master_key_need_it(self, app, database_url, clock):
+    def test_records_under_a_master_key_need_it(self, app, url, clock):
         app.close()
-        settings = Settings.read({"MARIGRAPH_MASTER_KEY": "A" * 43 + "="}, database_url)
+        settings = Settings.read({"MARIGRAPH_MASTER_KEY": "A" * 43 + "="}, url)
         wrapped = bootstrap(settings, clock)
         try:
             create(wrapped, ERASABLE)
@@ -433,7 +456,7 @@ class TestErasure:
             assert failures(wrapped) == []
         finally:
             wrapped.close()
-        bare = bootstrap(Settings(database_url), clock)
+        bare = bootstrap(Settings(url), clock)
         try:
             with pytest.raises(KeyLocked, match="MARIGRAPH_MASTER_KEY"):
                 handlers.open_job(bare, "j", CONTEXT)
@@ -460,3 +483,27 @@ class TestErasure:
         finally:
             app.close()
         assert all(bytes(material) not in content for content in files)
+
+
+@ON_BOTH
+def test_a_copy_has_the_results_that_could_not_be_made_again(app, url, clock, tmp_path):
+    create(app, {**DROPPING, **ERASABLE}, **SETTINGS)
+    run_days(app, clock, *range(3))
+    handlers.create_job(app, "erased", {**BODY, "custom_settings": ERASABLE}, CONTEXT)
+    handlers.open_job(app, "erased", CONTEXT)
+    handlers.post_data(app, "erased", hours(0), CONTEXT)
+    handlers.close_jobs(app, "erased", CONTEXT)
+    run_retention(app, None, CONTEXT)
+    erase_job(app, "erased", CONTEXT, keep_results=True)
+    target = str(tmp_path / "copy.db")
+    copy_database(Settings(url), target, CONTEXT)
+    copy = bootstrap(Settings(target), clock)
+    try:
+        assert [results_of(copy, table) for table in RESULT_TABLES] == [
+            results_of(app, table) for table in RESULT_TABLES
+        ]
+        assert failures(copy) == []
+        run_days(copy, clock, 3)
+        assert failures(copy) == []
+    finally:
+        copy.close()

@@ -23,6 +23,7 @@ def tokens(analyzer: Any, message: str = LINE) -> list[str]:
         ("ml_classic", "Oct sshd Opened var log-1.txt for user_7 by don t a-b"),
         ("ml_standard", "Oct sshd Opened /var/log-1.txt for user_7 by don t a-b"),
         ("standard", "Oct 22 sshd 88 Opened var log 1 txt for user_7 by 0xff don't 3.5 a b"),
+        ("classic", "Oct 22 sshd 88 Opened var log-1.txt for user_7 by 0xff don't 3.5 a b"),
         ("whitespace", LINE),
         ("letter", "Oct sshd Opened var log txt for user by xff don t a b"),
         ("lowercase", "oct sshd opened var log txt for user by xff don t a b"),
@@ -77,6 +78,25 @@ def test_token_filters(filters: list[Any], expected: str) -> None:
 def test_character_filters(char_filter: Any, expected: list[str]) -> None:
     analyzer = {"tokenizer": "whitespace", "char_filter": [char_filter]}
     assert tokens(analyzer, "\n-- 12\nsshd[7]\n\u00fc") == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("ann.b@mail.example.com from www.example.com", "ann.b@mail.example.com from www.example.com"),
+        ("part X-12-A9 of 1,024.5 items, o'neil wi-fi", "part X-12-A9 of 1,024.5 items o'neil wi fi"),
+    ],
+)
+def test_the_classic_tokenizer_keeps_addresses_and_numbers_whole(message: str, expected: str) -> None:
+    assert " ".join(tokens({"tokenizer": "classic"}, message)) == expected
+
+
+def test_markup_is_taken_out_and_its_entities_are_read() -> None:
+    message = "<p class='x'>I&apos;m <b>ha</b>ppy &lt;now&gt;</p><!-- a > b --><br/>end <i>"
+    for escaped, expected in (([], ["I'm happy <now>", "end "]), (["B"], ["I'm <b>ha</b>ppy <now>", "end "])):
+        filters = [{"type": "html_strip", "escaped_tags": escaped}]
+        lines = {"type": "pattern", "pattern": "\n+"}
+        assert tokens({"tokenizer": lines, "char_filter": filters}, message) == expected
 
 
 def test_accents_fold() -> None:

@@ -92,6 +92,35 @@ def test_where_all_would_be_dropped_more_is_kept() -> None:
     assert tokens("12 34") == ""
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "2024-05-01 10:00:00,123 INFO [main] ",
+        "2024-05-01 10:00:00,123 WARN [http-nio-8080-exec-5] ",
+        "2024-05-01 10:00:00.123  INFO 4711 --- [           main] ",
+        "2024/05/01 10:00:00 [error] ",
+        "2024-05-01T10:00:00.123Z [pool-1-thread-2] DEBUG - ",
+        "[2024-05-01 10:00:00 +0000] [17] [INFO] ",
+    ],
+)
+def test_what_a_logging_library_writes_before_a_text_is_no_text(head: str) -> None:
+    assert tokens(head + "shop.Orders: order 17 shipped") == "shop.Orders order shipped"
+
+
+def test_a_severity_that_begins_a_text_and_a_tag_in_brackets_are_text() -> None:
+    assert tokens("ERROR in contacting host") == "ERROR in contacting host"
+    assert tokens("[instance: 4-5] instance destroyed") == "instance instance destroyed"
+
+
+def test_lines_of_an_access_log_are_alike_whoever_asks() -> None:
+    line = '10.0.0.1 - - [01/May/2024:10:00:00 +0000] "GET /a?b=c HTTP/1.1" 200 17 "-" '
+    assert tokens(line + '"Mozilla/5.0 (X11; Linux)"') == tokens(line + '"curl/7.68.0"') == "HTTP"
+
+
+def test_quoted_names_are_keys_in_objects_only() -> None:
+    assert tokens('autovacuum: table "shop.orders": scans: 1') == "autovacuum table scan"
+
+
 def test_filters_take_out_what_they_match() -> None:
     tokenizer = Tokenizer([re.compile("<.*?>"), re.compile("x*")])
     assert tokenizer.tokens("one<secret thing>two three") == ("one", "two", "three")

@@ -96,14 +96,24 @@ def test_a_far_spike_is_no_shift() -> None:
 
 def test_a_surprise_must_stand_out_from_those_of_late() -> None:
     records, _ = fed(noise())
-    records.remember(np.array([4.0]), FIRST)
+    records.remember(np.array([4.0]), np.ones(1), FIRST)
     assert records.is_news(np.array([5.9]), FIRST).tolist() == [0.0]
     assert records.is_news(np.array([6.1]), FIRST).tolist() == [1.0]
 
 
+def test_a_slow_rise_does_not_hide_itself() -> None:
+    records, _ = fed(noise())
+    records.remember(np.array([1.0]), np.ones(1), FIRST)
+    for strength in (1.1, 1.2, 1.3, 1.4, 1.51):
+        is_news = records.is_news(np.array([strength]), FIRST)
+        records.rows[novelty.RECENT] *= novelty.RECENT_KEEP
+        records.remember(np.array([strength]), is_news, FIRST)
+    assert is_news.tolist() == [1.0]
+
+
 def test_what_is_remembered_fades() -> None:
     records, _ = fed(noise())
-    records.remember(np.array([4.0]), FIRST)
+    records.remember(np.array([4.0]), np.ones(1), FIRST)
     for _ in range(75):
         news = records.judge(ALL, *[np.zeros(2)] * 3)
         records.learn(news, np.zeros(2), 0.0, away=np.zeros(2), count=np.full(2, 2000.0))
