@@ -30,7 +30,7 @@ from marigraph.audit.views import HISTORY
 from marigraph.history import event_resource
 from marigraph.library import Marigraph
 from tests.support.big_log import SPAN_MS, START_US, WITH_RECORDS, BigLog, project, write
-from tests.support.postgres import FAST, conninfo, running_server
+from tests.support.postgres import DURABLE, conninfo, running_server
 
 HOUR_MS: Final = 3_600_000
 LIMIT: Final = 20.0
@@ -214,7 +214,7 @@ def main(arguments: list[str]) -> None:
             directory = stack.enter_context(tempfile.TemporaryDirectory(dir=options.directory))
             urls["SQLite"] = lambda: f"{directory}/log.db"
         if not options.existing and options.only != "sqlite":
-            server = stack.enter_context(running_server(FAST))  # nothing is measured that writes
+            server = stack.enter_context(running_server(DURABLE))  # on the disk, not in memory
             urls["PostgreSQL"] = lambda: conninfo(server.create_database())
         for kind, make in urls.items():
             url = make()
