@@ -178,6 +178,11 @@ class LogReader:
         places, hashes = (value if isinstance(value, bytes) else b"" for value in rows[0])
         return places, hashes
 
+    def names_in_seal(self, seal_id: int) -> bytes:
+        """Return the places of a seal alone, in which the names of its streams are."""
+        rows = self._fetch("seal_places", (seal_id,))
+        return rows[0][0] if rows and isinstance(rows[0][0], bytes) else b""
+
     def has_table(self, name: str) -> bool:
         """Say whether a table is there; a log of an older schema lacks some."""
         return self.connection.dialect.has_table(self.connection, name)
@@ -278,6 +283,7 @@ def _statements(placeholder: str, as_bytes: str, is_sqlite: bool) -> dict[str, s
         "seals": "SELECT s.id, s.first_position, s.last_position, s.merkle_root, s.previous_hash, s.signature, "
         f"{as_bytes.format('s.key_id')}, s.created_at FROM seals s ORDER BY s.id",
         "seal_contents": "SELECT c.places, c.hashes FROM seal_contents c WHERE c.seal_id = ?",
+        "seal_places": "SELECT c.places FROM seal_contents c WHERE c.seal_id = ?",
         "sequences": "SELECT 'events', (SELECT seq FROM sqlite_sequence WHERE name = 'events'),"
         " (SELECT max(position) FROM events) UNION ALL SELECT 'seals',"
         " (SELECT seq FROM sqlite_sequence WHERE name = 'seals'), (SELECT max(id) FROM seals)",

@@ -43,13 +43,15 @@ from marigraph.queries import require_job
 from marigraph.replay import STATE_SCHEMA, CannotReplay, ModelFold, ModelSource
 from marigraph.replay_plan import Beginning, Plan, find_beginning, plan_replay
 from marigraph.results import subscriber_of
-from marigraph.scratch import TABLES, ResultSink, digest_tables, results_file, stored_rows
+from marigraph.scratch import TABLES, ResultSink, digest_tables, pages, results_file, stored_rows
 from marigraph.settings import Settings
 from marigraph.tables import job_stats
 from marigraph.whatif.source import ChangedSource
 
 APPLICATION_ID: Final = 0x4D47424E
 """``MGBN``: lets tools tell a bundle from other SQLite files."""
+PAGE_BYTES: Final = 1_024
+"""Of the file. Chosen: a database has some sixty tables and indices, most of them with nothing in a bundle."""
 ROWS_PER_INSERT: Final = 1_000
 
 OnRecords = Callable[[int], None]
@@ -137,6 +139,7 @@ def _finish(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("VACUUM")
 
 
@@ -264,7 +267,7 @@ class _Making:
         self, view: Connection, writing: Connection, results_to: int, from_ms: int | None, rewriter: Rewriter | None
     ) -> None:
         for table in TABLES:
-            for page in _pages(stored_rows(view, table, self.job_id, from_ms)):
+            for page in pages(stored_rows(view, table, self.job_id, from_ms), ROWS_PER_INSERT):
                 writing.execute(insert(table), page if rewriter is None else [rewriter.row(row) for row in page])
         stats = view.execute(select(job_stats).where(job_stats.c.job_id == self.job_id)).mappings().all()
         if stats:
@@ -416,14 +419,3 @@ def _end_of(model: Model | None) -> int | None:
 
 def _digest(model: Model | None) -> str | None:
     return None if model is None else model.digest().hex()
-
-
-def _pages(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    page: list[dict[str, Any]] = []
-    for row in rows:
-        page.append(row)
-        if len(page) == ROWS_PER_INSERT:
-            yield page
-            page = []
-    if page:
-        yield page

@@ -7,7 +7,7 @@ checked for their types and sizes, and the hash chain and all digests are comput
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +26,7 @@ from marigraph.application import Application
 from marigraph.bundles.manifest import CREATED, PREFIX, BundleError, Manifest, read_manifest
 from marigraph.codec import build_codec, stream_of
 from marigraph.results import subscriber_of
+from marigraph.scratch import pages
 from marigraph.settings import Settings
 from marigraph.tables import metadata as read_models
 
@@ -190,7 +191,7 @@ def _copy(source: sqlite3.Connection, stream: int, manifest: Manifest, scratch: 
         read_models.create_all(engine)
         with engine.begin() as target:
             for columns in (_EVENTS, _PAYLOADS, _SNAPSHOTS):
-                for page in _pages(_rows(source, columns, stream)):
+                for page in pages(_rows(source, columns, stream), ROWS_PER_INSERT):
                     target.execute(insert(columns.table), [{**row, "stream_id": stream} for row in page])
             [head] = _rows(source, _STREAMS, stream, key="id")
             target.execute(insert(streams), [head])
@@ -256,17 +257,6 @@ _CHECKS: Final[dict[str, Callable[[dict[str, Any]], None]]] = {
     "snapshots": _check_snapshot,
     "streams": lambda _row: None,
 }
-
-
-def _pages(rows: Iterator[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:
-    page: list[dict[str, Any]] = []
-    for row in rows:
-        page.append(row)
-        if len(page) == ROWS_PER_INSERT:
-            yield page
-            page = []
-    if page:
-        yield page
 
 
 def _check_log(store: EventStore, manifest: Manifest) -> None:

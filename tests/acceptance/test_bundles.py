@@ -207,7 +207,7 @@ def test_values_that_stand_elsewhere_are_refused_unless_that_is_allowed(sqlite_u
             create_bundle(app, "j", tmp_path / "b.db")
 
 
-@pytest.mark.parametrize("redact", [(), ("series",)])
+@pytest.mark.parametrize("redact", [(), pytest.param(("series",), marks=pytest.mark.slow)])
 def test_an_erasable_job_is_decrypted_only_where_that_is_asked_for(sqlite_url, tmp_path, redact):
     data = DataSet("erasable", {**NAMED.body, "custom_settings": {"erasable": True}}, NAMED.header, NAMED.lines[:300])
     with application(sqlite_url) as app:
