@@ -21,6 +21,7 @@ from domain.job import Job
 from domain.model import Model, encode_state
 from domain.records import RecordBatch, encode_batch
 from eventstore import NO_STREAM, EventStore, Payload, StoredEvent
+from eventstore.chain import GENESIS, hash_stored
 from eventstore.copy import consistent_view
 from eventstore.extract import StreamWriter
 from marigraph import schema
@@ -53,6 +54,9 @@ APPLICATION_ID: Final = 0x4D47424E
 PAGE_BYTES: Final = 1_024
 """Of the file. Chosen: a database has some sixty tables and indices, most of them with nothing in a bundle."""
 ROWS_PER_INSERT: Final = 1_000
+
+BESIDE_SQLITE: Final = ("-journal", "-wal", "-shm")
+"""Endings of the files that SQLite keeps beside one."""
 
 OnRecords = Callable[[int], None]
 
@@ -124,8 +128,8 @@ def create_bundle(
         _finish(unfinished)
         unfinished.rename(path)
     finally:
-        for left in unfinished.parent.glob(f"{unfinished.name}*"):
-            left.unlink()
+        for ending in ("", *BESIDE_SQLITE):
+            unfinished.with_name(unfinished.name + ending).unlink(missing_ok=True)
     return Created(path, *created)
 
 
@@ -350,7 +354,16 @@ class _Copy:
         return digest
 
     def _events(self) -> Iterator[tuple[StoredEvent, Item]]:
+        """Yield the events of the job's log; Conflict where it is not intact: hashes of its own would hide that."""
+        previous = GENESIS
         for event in self.stored.store.iter_stream(self.stored.stream, 0, self.job.version):
+            if hash_stored(previous, event) != event.hash:
+                msg = (
+                    f"the log of job [{self.job.job_id}] is not intact at version {event.version}; "
+                    f"`marigraph verify {self.job.job_id}` says more"
+                )
+                raise Conflict(msg)
+            previous = event.hash
             yield event, recorded(self.stored.codec, event)
 
     def _is_needed(self, item: Item) -> bool:

@@ -32,13 +32,11 @@ from marigraph.tables import metadata as read_models
 
 MAGIC: Final = b"SQLite format 3\0"
 ROWS_PER_INSERT: Final = 100
-CONTENT_BYTES_MAX: Final = 256 * 1024 * 1024
+CONTENT_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of one batch of records, unpacked. Chosen: posts are cut into pieces of about a megabyte of text."""
-STATE_BYTES_MAX: Final = 2 * 1024 * 1024 * 1024
-"""Of one model state, unpacked. Chosen: several times what the largest usual memory limit allows."""
+STATE_BYTES_MAX: Final = 1024 * 1024 * 1024
+"""Of one model state, unpacked. Chosen: that of 300,000 series."""
 STATE_MAGIC_BYTES: Final = 4
-NAME_CHARACTERS_MAX: Final = 1_024
-STATES_MAX: Final = 1_000
 
 
 class _Columns(NamedTuple):

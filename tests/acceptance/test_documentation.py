@@ -109,7 +109,7 @@ def test_the_explanation_of_the_readme_is_what_the_program_prints(sqlite_url, ca
     assert missing == []
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/deployment.md"])
 def test_links_and_named_files_exist(document):
     content = (ROOT / document).read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", content) if not link.startswith("http")]
