@@ -24,6 +24,7 @@ from marigraph.bundles.opening import opened_bundle
 from marigraph.bundles.redaction import _KEPT
 from marigraph.bundles.replaying import replay_bundle
 from marigraph.cli.main import execute
+from marigraph.replay import CannotReplay
 from marigraph.scratch import TABLES
 from marigraph.whatif.changes import Changes
 from marigraph.whatif.report import what_if
@@ -357,6 +358,12 @@ def test_a_file_with_something_wrong_is_refused_in_a_line(whole, tmp_path, capsy
 def test_a_manifest_that_does_not_fit_is_refused(whole, tmp_path, facts, message):
     with pytest.raises(BundleError, match=message):
         replay_bundle(changed(whole, tmp_path, manifest_with(whole, **facts)))
+
+
+def test_a_part_from_another_engine_is_refused(part, tmp_path):
+    recorded = {**msgspec.to_builtins(part.manifest.recorded), "state_schema": "model/0"}
+    with pytest.raises(CannotReplay, match="only a bundle of all records"):
+        replay_bundle(changed(part, tmp_path, manifest_with(part, recorded=recorded)))
 
 
 def test_records_that_would_fill_the_memory_are_refused(whole, tmp_path):

@@ -15,7 +15,7 @@ from marigraph.whatif import runs
 from marigraph.whatif.changes import Changes
 from marigraph.whatif.report import compare_runs, what_if
 from marigraph.whatif.trial import Window
-from tests.support.jobs import DataSet, application, digest, job_body, make_job, post
+from tests.support.jobs import DataSet, application, digest, farequote, job_body, make_job, post, reopen
 from tests.support.one_life import DATA, RULE, START, live
 
 
@@ -57,6 +57,28 @@ def test_without_a_change_it_gives_the_job_to_the_last_bit(request, kind):
     assert report.is_equal
     assert report.is_state_equal
     assert report.run.results["buckets"].row_count > 40
+    assert report.difference.changes == []
+
+
+@pytest.mark.slow
+def test_without_a_change_it_gives_a_whole_file_to_the_last_bit(sqlite_url, test_data):
+    data = farequote(test_data)
+    with application(sqlite_url) as app:
+        make_job(app, data)
+        for start in range(0, len(data.lines), 20_000):
+            post(app, data, start, start + 20_000)
+            reopen(app)
+        report = what_if(app, "j", Changes())
+    assert report.is_equal
+    assert report.is_state_equal
+    assert report.difference.before.severities["critical"] == 1
+
+
+def test_a_job_that_has_seen_nothing_can_be_asked(sqlite_url):
+    with application(sqlite_url) as app:
+        make_job(app, DATA, is_open=False)
+        report = what_if(app, "j", Changes.read(["analysis_config.bucket_span=15m"]))
+    assert report.run.cost.record_count == 0
     assert report.difference.changes == []
 
 
