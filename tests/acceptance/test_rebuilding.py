@@ -293,6 +293,7 @@ def test_rebuilds_beside_posts_and_readers_lose_nothing(app, url):
         with application(url) as other:
             while not done.wait(0.05):
                 with other.store.transaction() as connection:
+                    other.store.lock_checkpoint(connection, subscriber_of("j"))
                     connection.execute(update(buckets).values(bucket_span=1))
                 run(other)
                 n_rebuilt += 1
