@@ -224,7 +224,9 @@ def test_two_states_differ_in_what_happened_between_them(app):
     debugger.go_to(12)
     before = {entry.name: entry.before for entry in level.entries if entry.series.startswith("mean(value)")}
     condition = Condition.of("level('s2') > 0")
-    assert before["slow level"] == pytest.approx(read_state(debugger.model, condition.atoms)["level", "s2"])
+    assert before["slow level"] == pytest.approx(
+        read_state(debugger.model, condition.atoms, debugger.finder)["level", "s2"]
+    )
 
 
 def test_a_state_does_not_differ_from_itself_however_it_is_come_by(app):
