@@ -5,7 +5,7 @@ compares them with what is stored. The JSON body of a row is the resource of the
 which differs between runs, is kept in its column and put into the resource when it is read.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,26 +45,29 @@ class BucketRows:
     """The rows of one bucket."""
 
     bucket: Row
-    records: list[Row]
-    influencers: list[Row]
-    bases: list[Row] = field(default_factory=list)
+    records: Sequence[Row] = ()
+    influencers: Sequence[Row] = ()
+    bases: Sequence[Row] = ()
     """What the scores of final results rest on."""
-    plots: list[Row] = field(default_factory=list)
+    plots: Sequence[Row] = ()
 
     @classmethod
     def of(cls, job_id: str, result: BucketResult) -> "BucketRows":
         """Make the rows of a bucket result."""
         key = {"job_id": job_id, "timestamp": result.timestamp_ms, "is_interim": result.is_interim}
+        bucket = {
+            **key,
+            "anomaly_score": result.anomaly_score,
+            "initial_anomaly_score": result.initial_anomaly_score,
+            "event_count": result.event_count,
+            "bucket_span": result.bucket_span_seconds,
+            "processing_time_ms": 0,
+            "body": _text(bucket_resource(job_id, result)),
+        }
+        if not (result.bucket_influencers or result.records or result.influencers or result.plots):
+            return cls(bucket)
         return cls(
-            bucket={
-                **key,
-                "anomaly_score": result.anomaly_score,
-                "initial_anomaly_score": result.initial_anomaly_score,
-                "event_count": result.event_count,
-                "bucket_span": result.bucket_span_seconds,
-                "processing_time_ms": 0,
-                "body": _text(bucket_resource(job_id, result)),
-            },
+            bucket,
             records=[
                 {
                     **key,

@@ -279,7 +279,7 @@ def _page(reading: Reading, job_id: str, after: int) -> dict[int, BucketRows]:
     return page
 
 
-_LISTS: dict[str, Callable[[BucketRows], list[dict[str, Any]]]] = {
+_LISTS: dict[str, Callable[[BucketRows], Any]] = {
     "records": lambda rows: rows.records,
     "influencers": lambda rows: rows.influencers,
     "score_bases": lambda rows: rows.bases,
@@ -289,7 +289,7 @@ _LISTS: dict[str, Callable[[BucketRows], list[dict[str, Any]]]] = {
 
 def _collect(page: dict[int, BucketRows], table: str, row: SqlRow[Any]) -> None:
     values = dict(row._mapping)
-    rows = page.setdefault(row.timestamp, BucketRows({}, [], []))
+    rows = page.setdefault(row.timestamp, BucketRows({}, [], [], [], []))
     if table == "buckets":
         rows.bucket = values
     else:

@@ -80,7 +80,8 @@ class Accumulator:
     def __init__(self, n_slots: int = 0, n_influences: int = 0) -> None:
         self.influences = [FieldInfluence(type(self)()) for _ in range(n_influences)]
         self.rows: Floats = np.zeros((len(self.INITIAL), capacity_for(n_slots)))
-        self._initialise(0)
+        if any(self.INITIAL):
+            self._initialise(0)
 
     def _initialise(self, start: int) -> None:
         for row, initial in zip(self.rows, self.INITIAL, strict=True):

@@ -47,6 +47,11 @@ def capacity_for(n_slots: int) -> int:
     return max(CAPACITY_MIN, 1 << (n_slots - 1).bit_length())
 
 
+def slots_of(selection: Selection, at: Ints) -> Ints:
+    """Return the slots at places of a selection."""
+    return at + selection.start if isinstance(selection, slice) else selection[at]
+
+
 def ordered_sum(rows: Floats) -> Floats:
     """Return the sum over the first axis, row by row, so that a series' sum is the same beside any others.
 

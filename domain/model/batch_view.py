@@ -77,8 +77,11 @@ class DetectorView:
         self._influences = [column.codes[used].astype(np.int64) for column in explained]
         self._influence_texts = [column.values for column in explained]
         self.codes, self.names = _series_codes(columns, used)
+        own = (self._x, self._weights, self._hashes, self._longitudes, self._content)
+        self._columns: tuple[Any, ...] = (*own, *self._influences)
         self._series = series
         self._generation = -1
+        self._n_unknown = self._n_refused = 0
         self.slot_of_code: Ints = np.empty(0, np.int64)
 
     def refresh(self) -> None:
@@ -87,12 +90,21 @@ class DetectorView:
             self._generation = self._series.generation
             slot_of = self._series.slot_of
             self.slot_of_code = np.array([slot_of.get(name, UNKNOWN) for name in self.names], np.int64)
+            self._n_unknown, self._n_refused = int(np.count_nonzero(self.slot_of_code == UNKNOWN)), 0
+
+    def put(self, code: int, slot: int) -> None:
+        """Take the slot of a series that was unknown, or ``REFUSED``."""
+        self.slot_of_code[code] = slot
+        self._n_unknown -= 1
+        self._n_refused += slot == REFUSED
 
     def unknown(self, start: int, stop: int) -> tuple[list[int], list[int]]:
         """Return the codes in records ``start`` to ``stop`` whose series do not exist, and where each first stands.
 
         Places are among the accepted records, ascending.
         """
+        if self._n_unknown == 0:
+            return [], []
         codes = self.codes[start:stop]
         is_unknown = self.slot_of_code[codes] == UNKNOWN
         if not is_unknown.any():
@@ -110,19 +122,20 @@ class DetectorView:
         mask : ndarray of shape (stop - start,), dtype=bool or None
             Which of them are wanted; None: all.
         """
-        own = (self._x, self._weights, self._hashes, self._longitudes, self._content)
-        columns = [_cut(column, start, stop) for column in (*own, *self._influences)]
+        columns = [None if column is None else column[start:stop] for column in self._columns]
         slots = self.slot_of_code[self.codes[start:stop]]
         if mask is not None:
             slots, columns = slots[mask], _masked(columns, mask)
-        found = slots >= 0
-        is_refused = not found.all()
-        if is_refused:
+        is_refused = False
+        if self._n_refused:
+            found = slots >= 0
+            is_refused = not found.all()
             slots, columns = slots[found], _masked(columns, found)
         x, weights, hashes, longitudes, content, *codes = columns
-        influences = [(own, texts) for own, texts in zip(codes, self._influence_texts, strict=True) if own is not None]
+        of_texts = zip(codes, self._influence_texts, strict=True)
+        influences = tuple((own, texts) for own, texts in of_texts if own is not None)
         kept = None if content is None else (content, self._content_texts)
-        return Measured(slots, x, weights, hashes, tuple(influences), longitudes, kept), is_refused
+        return Measured(slots, x, weights, hashes, influences, longitudes, kept), is_refused
 
 
 def hash_texts(values: list[str]) -> Hashes:
@@ -186,10 +199,6 @@ def _with_empty(column: TextColumn, used: Ints) -> tuple[Ints, list[str]]:
     codes = column.codes[used].astype(np.int64)
     codes[codes < 0] = len(column.values)
     return codes, [*column.values, ""]
-
-
-def _cut(column: Column | None, start: int, stop: int) -> Column | None:
-    return None if column is None else column[start:stop]
 
 
 def _masked(columns: list[Column | None], mask: Bools) -> list[Column | None]:

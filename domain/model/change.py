@@ -68,7 +68,7 @@ def belief(rows: Floats, z: Floats, residual: Floats, count: Floats, count_min: 
     ratio = np.abs(z)
     ratio *= 1.0 / OUTLIER_Z
     is_far = ratio > 1.0
-    latest = np.empty((2, z.size))
+    latest = np.empty_like(z, shape=(2, z.size))
     np.copysign(is_far, z, out=latest[0])
     np.multiply(residual, is_far, out=latest[1])
     shares = rows[LEAN : RUN + 1]

@@ -153,6 +153,10 @@ class Cycles:
         visits += part
         gain = np.maximum(part / np.maximum(visits, 1e-12), part * outlook.gain_min)
         mean += gain * (target - mean)
+        self.put(outlook, selection)
+
+    def put(self, outlook: Outlook, selection: Selection) -> None:
+        """Put the cells of an outlook back into the tables."""
         slots = outlook.at if isinstance(selection, slice) else selection[outlook.at]
         self.table[:, outlook.index, slots] = outlook.cells
 

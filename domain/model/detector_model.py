@@ -31,6 +31,7 @@ from domain.model.plot import ModelPlot, Plotting, plot_of
 from domain.model.results import GeoResults, RecordResult
 from domain.model.rules import HOLD_BACK, compares_typical, holding, learn_little, wants
 from domain.model.series import Name, SeriesTable
+from domain.model.single_series import SingleSeries
 from domain.model.times_model import DAY_SECONDS, WEEK_SECONDS, TimesModel
 
 _NONE: Final = np.empty(0)
@@ -107,10 +108,16 @@ class DetectorModel:
         self.traits = FUNCTIONS[detector.base_function]
         terms = (detector.partition_field_name, detector.by_field_name, detector.over_field_name)
         self.series = SeriesTable(tuple(name for name in terms if name is not None))
+        terms_given = any(name is not None for name in terms)
         self.influencers = tuple(name for name in influencers if name not in self.series.fields)
         self.features: list[Judge] = [
             make_judge(feature, detector, bucket_span_seconds) for feature in self.traits.features
         ]
+        self.singles = {
+            index: SingleSeries(model, bucket_span_seconds)
+            for index, model in enumerate(self.features)
+            if isinstance(model, FeatureModel) and not terms_given and not self.influencers
+        }
         self.calibrations = [Calibration(bucket_span_seconds) for _ in self.features]
         self.open_bytes = 8 * len(ACCUMULATORS[self.traits.accumulator].INITIAL) * n_open_max
         self.bytes_per_series = sum(map(bytes_per_series, self.features)) + self.open_bytes
@@ -230,6 +237,11 @@ class DetectorModel:
         model = self.features[index]
         model.reserve(self.series.n_slots)
         x = self._values(accumulator, model.feature, selection)
+        if index in self.singles and not is_interim and not self.detector.custom_rules:
+            found = self.singles[index].find_and_learn(x, middle)
+            return self.score(
+                index, found, accumulator, peaks_of(model), middle, is_interim=False, share=ORDINARY_SHARE
+            )
         judged = model.judge(selection, x, middle)
         candidates = model.candidates(judged, grows_on=is_interim)
         reconsider = None

@@ -169,7 +169,7 @@ class Expectations:
         """
         shift = rows[CHANGE][change.SHIFT]
         profiles = outlook.seasons.values
-        offsets = np.zeros((forecast.N_PREDICTORS, y.size))
+        offsets = np.zeros_like(y, shape=(forecast.N_PREDICTORS, y.size))
         offsets[forecast.DAY_FAST] = profiles[seasons.DAY]
         offsets[forecast.DAY_SLOW : forecast.PERIOD_SLOW] = profiles
         own = outlook.cycles
@@ -249,7 +249,6 @@ class Expectations:
         )
         if moved is not None:
             rows[FORECAST][forecast.LAST] -= moved
-        self._look_for_cycles(rows, found, selection, time_seconds)
         return believed, shift
 
     def _learn_cycles(self, rows: Floats, found: Expectation, selection: Selection, y: Floats, weight: Floats) -> None:
@@ -260,10 +259,18 @@ class Expectations:
             day = own.is_over_day * found.outlook.seasons.values[seasons.DAY, own.at]
             self.cycles.learn_table(own, selection, y[own.at] - level - day, weight[own.at])
 
-    def _look_for_cycles(self, rows: Floats, found: Expectation, selection: Selection, time_seconds: float) -> None:
-        """Take values into the stretches; begin to use periods that were found."""
+    def look_for_cycles(self, rows: Floats, value: Floats, selection: Selection, time_seconds: float) -> None:
+        """Take values into the stretches; begin to use periods that were found. To be called after ``learn``.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (N_ROWS, m)
+            Changed in place.
+        value : ndarray of shape (m,)
+            As of the ``Expectation``.
+        """
         errors = rows[FORECAST][forecast.ERRORS]
-        news = self.cycles.learn(selection, found.value, time_seconds, errors, forecast.PERIOD_SLOW)
+        news = self.cycles.learn(selection, value, time_seconds, errors, forecast.PERIOD_SLOW)
         if news is None:
             return
         at = news.slots if isinstance(selection, slice) else np.searchsorted(selection, news.slots)

@@ -166,7 +166,7 @@ class Families:
         self._history_keep = math.exp(-BLOCK / values)
         self.rows: Floats = np.zeros((N_ROWS, capacity_for(0)))
         self.waiting: Singles = np.zeros((N_WAITING, BLOCK, capacity_for(0)), np.float32)
-        self._has_modes = False
+        self.has_modes = False
 
     def reserve(self, n_slots: int) -> None:
         """Make room for ``n_slots`` series."""
@@ -181,7 +181,7 @@ class Families:
 
     def beyond_modes(self, selection: Selection, y: Floats) -> Bools | None:
         """Tell which values lie apart from both modes of their series; None: no series has modes."""
-        if not self._has_modes:
+        if not self.has_modes:
             return None
         rows = self.rows[MODES, selection] if isinstance(selection, slice) else self.rows[MODES][:, selection]
         beyond: Bools = (modes.distance(rows, y) > 1.9) & (rows[modes.TRUST] > WEIGHT_SEEN)
@@ -189,7 +189,7 @@ class Families:
 
     def two_modes(self, selection: Selection) -> Bools | None:
         """Tell which series have two modes beyond doubt; None: none has."""
-        if not self._has_modes:
+        if not self.has_modes:
             return None
         found: Bools = self.rows[MODES.start + modes.TRUST, selection] >= 0.5
         return found
@@ -202,14 +202,14 @@ class Families:
     def probability(self, rows: Floats, setting: Setting, side: Side) -> Floats:
         """Return the probabilities of values at least as unusual, by all families of the series' rows."""
         weights = self.weights(rows)
-        total, found = np.zeros(setting.z.size), np.zeros(setting.z.size)
+        total, found = np.zeros_like(setting.z), np.zeros_like(setting.z)
         for weight, tail in zip(weights, self.tails(rows, weights, setting, side), strict=True):
             if tail is not None:
                 total += weight
                 found += weight * tail
         found /= total
         trust = rows[MODES][modes.TRUST]
-        if self._has_modes and (trust > WEIGHT_SEEN).any():
+        if self.has_modes and (trust > WEIGHT_SEEN).any():
             of_modes = modes.probability(rows[MODES], setting.y, side)
             np.copyto(found, found + trust * (of_modes - found), where=trust > WEIGHT_SEEN)
         return found
@@ -235,7 +235,7 @@ class Families:
 
     def tails(self, rows: Floats, weights: Floats, setting: Setting, side: Side) -> list[Floats | None]:
         """Return what each family that has a say makes of values."""
-        is_seen = (np.maximum.reduce(weights, axis=1) > WEIGHT_SEEN).tolist()
+        is_seen = np.maximum.reduce(weights, axis=1) > WEIGHT_SEEN
         tails: list[Floats | None] = [None] * N_FAMILIES
         reach = np.where(setting.z > 0.0, setting.above, setting.below)
         sign = -1.0 if side == "low" else 1.0
@@ -245,7 +245,7 @@ class Families:
         if is_seen[HEAVY]:
             t = setting.heavy()
             tails[HEAVY] = student_t(np.abs(t) if side == "both" else t * sign, HEAVY_DOF, side)
-        if any(is_seen[SKEWED]):
+        if is_seen[SKEWED].any():
             levels = setting.levels()
             ratios = np.maximum(setting.ratios(levels), 0.0)
             moments = rows[MOMENTS].reshape(skewed.N_MOMENTS, 2, -1)
@@ -356,7 +356,7 @@ class Families:
         recalibration.learn(rows[HISTORY], exponents, is_above, self._history_keep)
         rows[N_BLOCKS] += 1.0
         self.rows[:, slots] = rows
-        self._has_modes = self._has_modes or bool((rows[MODES][modes.TRUST] > WEIGHT_SEEN).any())
+        self.has_modes = self.has_modes or bool((rows[MODES][modes.TRUST] > WEIGHT_SEEN).any())
 
     def _log_densities(
         self, rows: Floats, setting: Setting, levels: Floats, is_ratio: Bools, log_ratios: Floats
@@ -477,7 +477,7 @@ class Families:
         self.reserve(n_slots)
         self.rows[:, :n_slots] = arrays["families"]
         self.waiting[:, :, :n_slots] = arrays["waiting"]
-        self._has_modes = bool((self.rows[MODES][modes.TRUST] > WEIGHT_SEEN).any())
+        self.has_modes = bool((self.rows[MODES][modes.TRUST] > WEIGHT_SEEN).any())
 
 
 def tail_evidence(log_weights: Floats) -> tuple[Floats, Floats]:

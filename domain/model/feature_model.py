@@ -12,7 +12,7 @@ import numpy as np
 
 from domain.config.functions import Side
 from domain.model import expectation, families, forecast, novelty, spread, stillness
-from domain.model.arrays import Arrays, Floats, Ints, Selection, capacity_for, grown
+from domain.model.arrays import Arrays, Bools, Floats, Ints, Selection, capacity_for, grown, slots_of
 from domain.model.candidates import Candidates
 from domain.model.expectation import Expectation, Expectations
 from domain.model.functions import Feature
@@ -85,6 +85,29 @@ class Judgement:
     news: novelty.News
     still: stillness.Stand
     of_families: Floats | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What the values of one bucket made of the rows, and what is left to be learnt of them.
+
+    Attributes
+    ----------
+    selection : slice or ndarray
+    time_seconds : float
+    rows : ndarray of shape (N_ROWS, m)
+        As they are to be kept, but for number and time of the values.
+    value, z, scale, y : ndarray of shape (m,)
+        As of the ``Expectation`` and the ``Judgement``.
+    """
+
+    selection: Selection
+    time_seconds: float
+    rows: Floats
+    value: Floats
+    z: Floats
+    scale: Floats
+    y: Floats
 
 
 class FeatureModel:
@@ -170,23 +193,16 @@ class FeatureModel:
         side: Side = "high" if grows_on and self.feature.is_additive else self.side
         if grows_on and self.feature.is_additive and self.side == "low":
             return _NO_CANDIDATES
-        is_mature = judged.rows[COUNT] >= COUNT_MIN
-        away, far = signed(judged.z, side), judged.news.far(side)
-        is_unusual = (away > self.families.screen(judged.selection)) | (far > novelty.SCREEN_Z)
-        beyond_modes = self.families.beyond_modes(judged.selection, judged.y)
-        if beyond_modes is not None:
-            is_unusual |= beyond_modes
         still = None if grows_on else judged.still.exponents
-        if still is not None:
-            is_unusual |= still >= stillness.SEEN_FROM
-        at = (is_unusual & is_mature).nonzero()[0]
+        is_unusual, is_mature = self.screen(judged, side, still)
+        at = is_unusual.nonzero()[0]
         n_judged = int(np.count_nonzero(is_mature))
         if at.size == 0:
-            return Candidates(at, *_NOTHING[:3], n_judged, *_NOTHING[3:])
-        selection = judged.selection
-        slots = at + selection.start if isinstance(selection, slice) else selection[at]
+            return nothing_unusual(n_judged)
+        slots = slots_of(judged.selection, at)
+        far = judged.news.far(side)
         of_families, probability = self._probabilities(judged, at, slots, side)
-        exponents, still_exponents = -np.log(probability), np.zeros(at.size)
+        exponents, still_exponents = -np.log(probability), np.zeros_like(probability)
         if still is not None:
             still_exponents += still[at] * (still[at] >= stillness.SEEN_FROM)
             np.minimum(probability, np.exp(-still_exponents), out=probability)
@@ -197,9 +213,9 @@ class FeatureModel:
             typical=judged.mixed[at] + judged.rows[ORIGIN][at],
             n_judged=n_judged,
             exponents=exponents,
-            surprise=np.zeros(at.size),
-            noise_exponents=np.zeros(at.size),
-            is_news=np.zeros(at.size),
+            surprise=np.zeros_like(probability),
+            noise_exponents=np.zeros_like(probability),
+            is_news=np.zeros_like(probability),
             impact=novelty.impact(judged.news, at, side),
             of_families=of_families,
             still_exponents=still_exponents,
@@ -208,6 +224,25 @@ class FeatureModel:
         if new.size:
             self._add_news(judged, found, new, at[new], side)
         return found
+
+    def screen(self, judged: Judgement, side: Side, still: Floats | None) -> tuple[Bools, Bools]:
+        """Tell which values may be unusual, and which are of series old enough to be judged.
+
+        Parameters
+        ----------
+        still : ndarray of shape (m,) or None
+            Of the judgement, where standing still counts.
+        """
+        is_mature = judged.rows[COUNT] >= COUNT_MIN
+        is_unusual = signed(judged.z, side) > self.families.screen(judged.selection)
+        is_unusual |= judged.news.far(side) > novelty.SCREEN_Z
+        beyond_modes = self.families.beyond_modes(judged.selection, judged.y)
+        if beyond_modes is not None:
+            is_unusual |= beyond_modes
+        if still is not None:
+            is_unusual |= still >= stillness.SEEN_FROM
+        is_unusual &= is_mature
+        return is_unusual, is_mature
 
     def _probabilities(self, judged: Judgement, at: Ints, slots: Ints, side: Side) -> tuple[Floats, Floats]:
         """Return how unlikely values at least as far from what was expected are.
@@ -258,16 +293,16 @@ class FeatureModel:
             count=count,
         )
 
-    def _learn_families(self, judged: Judgement, found: Candidates | None) -> None:
+    def _learn_families(self, learnt: Learnt, found: Candidates | None) -> None:
         """Let the families learn, block by block."""
         slots, exponents = _NO_CANDIDATES.slots, _NONE
         if found is not None and found.of_families is not None:
             slots, exponents = found.slots, found.of_families
-        selection, rows = judged.selection, judged.rows
-        values = (judged.z, judged.scale, judged.y)
+        selection, rows = learnt.selection, learnt.rows
+        values = (learnt.z, learnt.scale, learnt.y)
         full = self.families.wait(selection, rows[COUNT], values, slots, exponents)
         if full.size:
-            own = full + selection.start if isinstance(selection, slice) else selection[full]
+            own = slots_of(selection, full)
             z, scale, y, exponents = self.families.waited(own)
             setting = self.setting(rows[:, full], z, scale, y, y - z * scale)
             ends = rows[SPREAD][:, full]
@@ -368,7 +403,7 @@ class FeatureModel:
         # Neighbouring scales share little of their tails: the best of four.
         single, smoothed = -np.log(np.minimum(np.maximum(chances * novelty.N_SCALES, PROBABILITY_MIN), 1.0))
         selection = judged.selection
-        slots = at + selection.start if isinstance(selection, slice) else selection[at]
+        slots = slots_of(selection, at)
         proven = self.families.proven(self.families.of(slots), judged.z[at])
         np.maximum(proven, self.novelty.proven(slots, count, judged.time_seconds), out=proven)
         single += proven * (np.minimum(exponents, single) - single)
@@ -377,6 +412,10 @@ class FeatureModel:
 
     def learn(self, judged: Judgement, found: Candidates | None = None) -> None:
         """Take the judged values, and what was found unusual of them if anybody asked, into the state."""
+        self.keep(self.take_in(judged), found)
+
+    def take_in(self, judged: Judgement) -> Learnt:
+        """Let everything learn the judged values that does so value by value."""
         rows = judged.rows
         count = rows[COUNT]
         away = np.maximum(judged.time_seconds - rows[TIME], 0.0)  # a new series has time 0; data may be older
@@ -400,13 +439,20 @@ class FeatureModel:
         squares = gains[forecast.ERROR_MEMORY :]
         spread.learn(rows[SPREAD], judged.residual, widest, value=believed, slow=slow, gains=squares, fade=fade)
         self.novelty.learn(judged.news, judged.x, judged.time_seconds, away=away, count=count)
-        self._learn_families(judged, found)
         self.stillness.learn(judged.selection, judged.y, judged.still)
+        value = judged.expectation.value
+        return Learnt(judged.selection, judged.time_seconds, rows, value, judged.z, judged.scale, judged.y)
+
+    def keep(self, learnt: Learnt, found: Candidates | None = None) -> None:
+        """Let learn what does so in blocks and stretches or asks what was found; keep the rows."""
+        rows = learnt.rows
+        self.expectations.look_for_cycles(rows[EXPECTATION], learnt.value, learnt.selection, learnt.time_seconds)
+        self._learn_families(learnt, found)
         if found is not None and found.slots.size:
             self.novelty.remember(found.strength(), found.is_news, found.slots)
-        count += 1.0
-        rows[TIME] = judged.time_seconds
-        self.rows[:, judged.selection] = rows
+        rows[COUNT] += 1.0
+        rows[TIME] = learnt.time_seconds
+        self.rows[:, learnt.selection] = rows
 
     def compared(self, judged: Judgement, *, with_typical: bool) -> tuple[Floats, Floats]:
         """Return what custom rules compare: the values judged and, if asked for, what was expected of them.
@@ -460,6 +506,12 @@ def _limit(residuals: Floats, scale: Floats, count: Floats) -> Floats:
     return flat_limit(count, 1.0 - np.minimum(residuals[spread.SQUARE] / (scale * scale), 1.0))
 
 
+def nothing_unusual(n_judged: int) -> Candidates:
+    """Return what was found where nothing was."""
+    return Candidates(_NO_SLOTS, *_NOTHING[:3], n_judged, *_NOTHING[3:])
+
+
 _NONE: Final = np.empty(0)
+_NO_SLOTS: Final = np.empty(0, np.int64)
 _NOTHING: Final = (_NONE,) * 8
-_NO_CANDIDATES: Final = Candidates(np.empty(0, np.int64), *_NOTHING[:3], 0, *_NOTHING[3:])
+_NO_CANDIDATES: Final = nothing_unusual(0)

@@ -184,14 +184,15 @@ class Model:
         edges = np.concatenate([[0], starts, [taken.size]])
         cuts = [np.searchsorted(view.at, edges).tolist() for view in views]
         buckets = seconds // span
+        of_edges = (bounds[edges[:-1]] * span).tolist(), (buckets[edges[:-1]] * span).tolist()
         results: list[BucketResult] = []
         for k, (start, stop) in enumerate(pairwise(edges.tolist())):
-            results += self._close_until(int(bounds[start]) * span)
+            results += self._close_until(of_edges[0][k])
             parts = [(view, cut[k], cut[k + 1]) for view, cut in zip(views, cuts, strict=True)]
             self._create_series(parts, seconds)
             stretch = Stretch(start, stop, parts, weights)
             if self._timeline.latency == 0:
-                self._fill(int(buckets[start]) * span, stretch, None)
+                self._fill(of_edges[1][k], stretch, None)
                 continue
             for bucket in np.unique(buckets[start:stop]).tolist():
                 self._fill(bucket * span, stretch, buckets[start:stop] == bucket)
@@ -203,16 +204,17 @@ class Model:
         for index, (view, start, stop) in enumerate(parts):
             view.refresh()
             codes, places = view.unknown(start, stop)
-            wanted += [(place, index, code) for place, code in zip(places, codes, strict=True)]
+            if codes:
+                wanted += [(place, index, code) for place, code in zip(places, codes, strict=True)]
         wanted.sort()
         for place, index, code in wanted:
             view, model = parts[index][0], self._detectors[index]
             name = view.names[code]
             if self._memory.reserve(model.cost_of(name)):
                 bucket = self._timeline.floor(int(seconds[place]))
-                view.slot_of_code[code] = model.create(name, bucket)
+                view.put(code, model.create(name, bucket))
             else:
-                view.slot_of_code[code] = REFUSED
+                view.put(code, REFUSED)
 
     def _fill(self, bucket: int, stretch: "Stretch", mask: Bools | None) -> None:
         """Put a stretch of records into a bucket; with a mask, those of them that it marks."""

@@ -224,13 +224,13 @@ def probability(rows: Floats, y: Floats, side: Side) -> Floats:
     parts = ((rows[N_LOWER] / total, rows[LOWER], of_lower), (rows[N_UPPER] / total, rows[UPPER], of_upper))
     if side != "both":
         sign = -1.0 if side == "high" else 1.0
-        found = np.zeros(y.shape)
+        found = np.zeros_like(y)
         for share, centre, width in parts:
             found += share * ndtr(sign * (y - centre) / width)
         np.maximum(found, least, out=found)
         return found
     log_density = np.logaddexp(*log_densities(rows, y))
-    found = np.zeros(y.shape)
+    found = np.zeros_like(y)
     for share, _, width in parts:
         half_square = np.log(share / width) - _LOG_ROOT_2PI - log_density
         found += 2.0 * share * np.exp(log_ndtr(-np.sqrt(2.0 * np.maximum(half_square, 0.0))))

@@ -150,7 +150,7 @@ class Novelty:
             Values relative to their origins, their distances to the expected ones, the same in scales.
         """
         last = _part(self.rows[LAST], selection)
-        streams = np.empty((3, N_SCALES, y.size))
+        streams = np.empty_like(last, shape=(3, N_SCALES, y.size))
         smooth = streams[:, 1:]
         streams[VALUE, 0] = y
         np.minimum(np.maximum(z, -RESIDUAL_MAX), RESIDUAL_MAX, out=streams[RESIDUAL, 0])
@@ -177,10 +177,10 @@ class Novelty:
         """
         now, past = news.streams[:, :, at], self.streams[:, :, slots]
         rows = self.rows[:, slots]
-        floor = np.empty((3, 1, at.size))
+        floor = np.empty_like(now, shape=(3, 1, at.size))
         floor[...] = LEVEL_SHARE * rows[LEVEL] + SCALE_MIN
         floor[RESIDUAL] = RESIDUAL_FLOOR
-        total = np.zeros(at.size)
+        total: Floats = np.zeros_like(rows[LEVEL])
         is_above = now[RESIDUAL, 0] > 0.0
         if side != "low":
             _add_tails(total, (now - past[:, HIGH])[:JUMP], (past[:, HIGH] - past[:, MEAN])[:JUMP], floor[:JUMP])

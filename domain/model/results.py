@@ -5,6 +5,8 @@ All scores run from 0 (nothing unusual) to 100; all probabilities from 0 to 1, s
 ``hindsight.py`` says how.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from domain.model.hindsight import Basis, Renormalization
@@ -108,6 +110,8 @@ class BucketResult(msgspec.Struct, frozen=True):
         What this bucket makes of the scores of earlier ones, in the order in which it is to be applied.
     plots : list
         Bounds of what was expected, if the job is to keep them.
+
+    Most buckets have nothing of all this: no object is made for it, since a batch may close a hundred thousand buckets.
     """
 
     timestamp_ms: int
@@ -116,8 +120,8 @@ class BucketResult(msgspec.Struct, frozen=True):
     initial_anomaly_score: float
     event_count: int
     is_interim: bool = False
-    bucket_influencers: list[BucketInfluencer] = msgspec.field(default_factory=list)
-    records: list[RecordResult] = msgspec.field(default_factory=list)
-    influencers: list[InfluencerResult] = msgspec.field(default_factory=list)
-    renormalizations: list[Renormalization] = msgspec.field(default_factory=list)
-    plots: list[ModelPlot] = msgspec.field(default_factory=list)
+    bucket_influencers: Sequence[BucketInfluencer] = ()
+    records: Sequence[RecordResult] = ()
+    influencers: Sequence[InfluencerResult] = ()
+    renormalizations: Sequence[Renormalization] = ()
+    plots: Sequence[ModelPlot] = ()

@@ -16,13 +16,14 @@ from typing import Any, Final
 import numpy as np
 
 from domain.config.job import JobConfig
-from domain.model.arrays import Ints
+from domain.model.arrays import Floats, Ints
 from domain.model.detector_model import DetectorModel
 from domain.model.findings import Findings
 from domain.model.hindsight import (
     RISE_HEIGHT_MIN,
     RISE_STRENGTH_MIN,
     Basis,
+    Renormalization,
     Review,
     is_risen,
     scope_of_field,
@@ -128,12 +129,15 @@ class BucketScorer:
         bucket_start : int
             Epoch seconds.
         """
+        if not any(finding.exponents.size for finding in findings):
+            return self._usual(bucket_start, event_count, is_interim=is_interim)
         n_judged = sum(finding.candidates.n_judged for finding in findings)
         cutoff = min(CUTOFF, RECORDS_PER_BUCKET_EXPECTED / max(n_judged, 1))
-        records = self._records(detectors, findings, n_judged, cutoff)
+        strengths = [finding.candidates.strength(n_judged) * finding.candidates.is_news for finding in findings]
+        records = self._records(detectors, findings, strengths, cutoff)
         of_values = _of_values(records, TakingPart(detectors, findings), -math.log(cutoff))
         influencers = self._influencers(of_values, bucket_start)
-        evidence = self._evidence(findings, records, of_values, n_judged, cutoff)
+        evidence = self._evidence(_best_of_all(findings, strengths), records, of_values, n_judged, cutoff)
         unusual = {name: each for name, each in evidence.items() if each.exponent > 0.0 or each.strength > 0.0}
         seen = [self._bucket_influencer(name, each, bucket_start) for name, each in unusual.items()]
         bucket_influencers = [item for item in seen if item.anomaly_score > 0.0]
@@ -157,9 +161,26 @@ class BucketScorer:
             renormalizations=renormalizations,
         )
 
+    def _usual(self, bucket_start: int, event_count: int, *, is_interim: bool) -> BucketResult:
+        """Make the result of a bucket in which nothing was unusual."""
+        renormalizations: Sequence[Renormalization] = ()
+        if not is_interim:
+            for normalizer in self._normalizers.values():
+                normalizer.calibration.learn_usual(1)
+            renormalizations = self._review.of_bucket(bucket_start, (), {}) or ()
+        return BucketResult(
+            timestamp_ms=bucket_start * 1000,
+            bucket_span_seconds=self._span,
+            anomaly_score=0.0,
+            initial_anomaly_score=0.0,
+            event_count=event_count,
+            is_interim=is_interim,
+            renormalizations=renormalizations,
+        )
+
     def _evidence(
         self,
-        findings: Sequence[Findings],
+        best: Evidence,
         records: list[Found],
         of_values: dict[tuple[str, str], tuple[Evidence, float]],
         n_judged: int,
@@ -169,7 +190,6 @@ class BucketScorer:
 
         There are as many values like one as it goes into what was judged.
         """
-        best = _best_of_all(findings, n_judged)
         exponents = [found.evidence.exponent for found in records]
         joint = joint_exponent(exponents, n_judged, -math.log(cutoff), best.exponent)
         evidence = {BUCKET_TIME: replace(best, exponent=joint), **{name: Evidence() for name in self._fields}}
@@ -208,16 +228,18 @@ class BucketScorer:
         return risen
 
     def _records(
-        self, detectors: Sequence[DetectorModel], findings: Sequence[Findings], n_judged: int, cutoff: float
+        self,
+        detectors: Sequence[DetectorModel],
+        findings: Sequence[Findings],
+        strengths: Sequence[Floats],
+        cutoff: float,
     ) -> list[Found]:
         least = -math.log(cutoff)
         records = []
-        for finding in findings:
+        for finding, strength in zip(findings, strengths, strict=True):
             if finding.exponents.size == 0:
                 continue
-            candidates = finding.candidates
-            strength = candidates.strength(n_judged) * candidates.is_news
-            is_new = (strength > 0.0) & (candidates.probability <= CUTOFF)
+            is_new = (strength > 0.0) & (finding.candidates.probability <= CUTOFF)
             shown = np.flatnonzero(((finding.exponents >= least) | is_new) & (finding.scores > 0.0))
             detector = detectors[finding.detector_index]
             explained = _explained(detector, finding, shown, self._fields)
@@ -274,12 +296,11 @@ def _of_values(
     return of_values
 
 
-def _best_of_all(findings: Sequence[Findings], n_judged: int) -> Evidence:
+def _best_of_all(findings: Sequence[Findings], strengths: Sequence[Floats]) -> Evidence:
     """Return what speaks most for a bucket."""
     best = Evidence()
-    for finding in findings:
+    for finding, strength in zip(findings, strengths, strict=True):
         if finding.exponents.size:
-            strength = finding.candidates.strength(n_judged) * finding.candidates.is_news
             best = best.or_better(Evidence(float(finding.exponents.max()), finding.share, float(strength.max())))
     return best
 

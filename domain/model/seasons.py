@@ -95,6 +95,23 @@ class Seasons:
         if n_slots > self.table.shape[2]:
             self.table = grown(self.table, capacity_for(n_slots))
 
+    def gather(self, time_seconds: float, selection: Selection) -> tuple[NDArray[np.int64], Floats, Floats]:
+        """Take the cells of a time out of the table: ``index``, ``shares`` and ``cells`` of its outlook."""
+        index, share = cells_at(time_seconds)
+        shares = np.array([[[1.0 - share]], [[share]]])
+        if isinstance(selection, slice):
+            cells = self.table.take(index, axis=1)[:, :, selection].astype(np.float64)
+        else:
+            cells = self.table[:, index[:, None], selection].astype(np.float64)
+        return index, shares, cells
+
+    def put(self, index: NDArray[np.int64], selection: Selection, cells: Floats) -> None:
+        """Put cells back into the table."""
+        if isinstance(selection, slice):
+            self.table[:, index, selection] = cells
+        else:
+            self.table[:, index[:, None], selection] = cells
+
     def read(self, time_seconds: float, selection: Selection, level: Floats) -> Outlook:
         """Look all seasons up.
 
@@ -103,13 +120,8 @@ class Seasons:
         level : ndarray of shape (m,)
             What takes the place of cells not visited yet.
         """
-        index, share = cells_at(time_seconds)
-        shares = np.array([[[1.0 - share]], [[share]]])
-        if isinstance(selection, slice):
-            cells = self.table.take(index, axis=1)[:, :, selection].astype(np.float64)
-        else:
-            cells = self.table[:, index[:, None], selection].astype(np.float64)
-        values = np.empty((N_SEASONS, level.size))
+        index, shares, cells = self.gather(time_seconds, selection)
+        values = np.empty_like(level, shape=(N_SEASONS, level.size))
         values[:] = level
         mean, visits = cells.reshape(2, 2, N_SEASONS, level.size)
         # A cell with less than one full visit counts for less than its share, an empty one for nothing.
@@ -138,10 +150,7 @@ class Seasons:
         np.maximum(gain, part * self._gains_min, out=gain)
         gain *= x - mean
         mean += gain
-        if isinstance(selection, slice):
-            self.table[:, outlook.index, selection] = cells
-        else:
-            self.table[:, outlook.index[:, None], selection] = cells
+        self.put(outlook.index, selection, cells)
 
     def forget(self, selection: Selection) -> None:
         """Clear slots."""

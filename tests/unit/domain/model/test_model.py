@@ -142,7 +142,7 @@ def test_a_bucket_in_progress_is_not_yet_low() -> None:
     model, _ = run(COUNT, make_batch(seconds))
     model.add(make_batch([START + 100 * HOUR]))
     (result,) = model.interim(None, None)
-    assert result.records == []
+    assert not result.records
     (final,) = model.advance_time((START + 101 * HOUR) * 1000)
     assert final.records[0].actual == [1.0]
 

@@ -140,7 +140,7 @@ def test_looking_changes_neither_the_model_nor_other_results(fields: dict[str, s
     assert [(r.records, r.influencers, r.anomaly_score) for r in plain[1]] == [
         (r.records, r.influencers, r.anomaly_score) for r in looked[1]
     ]
-    assert all(result.plots == [] for result in plain[1])
+    assert not any(result.plots for result in plain[1])
 
 
 @pytest.mark.parametrize("fields", [{"by_field_name": "host"}, {"over_field_name": "user", "by_field_name": "host"}])
