@@ -25,7 +25,7 @@ RATIOS: Final = ("of_expected", "of_own_level")
 def tail_stages(view: ValueView, actual: Part, expected: Stage, wide: Stage, distance: Stage) -> list[Stage]:
     """Return the stages from the distance to the probability of one at least as large."""
     judged, model = view.judged, view.model
-    setting = model.setting(judged.rows, judged.z, judged.scale, judged.y, judged.mixed)
+    setting = model.setting_of(judged, np.zeros(1, np.int64))
     rows = model.families.rows[:, judged.selection]
     lean, dof = _lean_stage(view, setting, distance), _dof_stage(view, setting, wide)
     weights = model.families.weights(rows)

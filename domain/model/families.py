@@ -32,10 +32,10 @@ from domain.model.probability import (
 
 BLOCK: Final = 24
 """Values that are learnt together. Chosen: their cost is spread over many buckets, and the ring is small."""
-Z, SCALE, VALUE, EXPONENT = range(4)
+Z, SCALE, VALUE, EXPONENT, CLOCK = range(5)
 """Rows of the ring: residual in scales; scale; value relative to the origin; minus the log of the probability that the
-families gave, 0 where nobody asked."""
-N_WAITING: Final = 4
+families gave, 0 where nobody asked; seconds of the day."""
+N_WAITING: Final = 5
 
 STUDENT, HEAVY = 0, 1
 LOG_NORMAL_OF_RATIOS, LOG_NORMAL_OF_RESIDUALS, GAMMA_OF_RATIOS, GAMMA_OF_RESIDUALS = range(2, 6)
@@ -285,7 +285,7 @@ class Families:
         self,
         selection: Selection,
         count: Floats,
-        values: tuple[Floats, Floats, Floats],
+        values: tuple[Floats, Floats, Floats, float],
         slots: Ints,
         exponents: Floats,
     ) -> Ints:
@@ -295,8 +295,8 @@ class Families:
         ----------
         count : ndarray of shape (m,)
             Values before these.
-        values : tuple of ndarray of shape (m,)
-            Residuals in scales, scales, values relative to the origin.
+        values : tuple of ndarray of shape (m,) and float
+            Residuals in scales, scales, values relative to the origin; seconds of the day.
         slots, exponents : ndarray of shape (k,)
             Of those judged unusual.
         """
@@ -304,13 +304,13 @@ class Families:
         first = int(phases[0])
         if isinstance(selection, slice) and (phases.size == 1 or bool((phases == first).all())):
             row = self.waiting[:, first, selection]
-            row[Z], row[SCALE], row[VALUE] = values
+            row[Z], row[SCALE], row[VALUE], row[CLOCK] = values
             row[EXPONENT] = 0.0
             if slots.size:
                 self.waiting[EXPONENT, first, slots] = exponents
             return np.arange(phases.size) if first == BLOCK - 1 else _NONE
         own = np.arange(selection.start, selection.stop) if isinstance(selection, slice) else selection
-        for place, each in zip((Z, SCALE, VALUE), values, strict=True):
+        for place, each in zip((Z, SCALE, VALUE, CLOCK), values, strict=True):
             self.waiting[place, phases, own] = each
         self.waiting[EXPONENT, phases, own] = 0.0
         if slots.size:
@@ -318,10 +318,22 @@ class Families:
         full: Ints = (phases == BLOCK - 1).nonzero()[0]
         return full
 
-    def waited(self, slots: Ints) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return residuals in scales, scales, values and exponents of full blocks, each of shape (BLOCK, k)."""
-        z, scale, y, exponents = self.waiting[:, :, slots].astype(np.float64)
-        return z, scale, y, exponents
+    def waited(self, slots: Ints) -> Floats:
+        """Return the rows of the ring of full blocks; shape (N_WAITING, BLOCK, k)."""
+        waited: Floats = self.waiting[:, :, slots].astype(np.float64)
+        return waited
+
+    def forget_history(self, slots: Ints) -> None:
+        """Forget how far values went so far: they are judged in another way from now on."""
+        self.rows[HISTORY, slots] = 0.0
+
+    def have_one_hump(self, slots: Ints) -> Bools:
+        """Tell which series are neither random counts nor on or off: their spread may be another at any hour."""
+        rows = self.rows[:, slots]
+        if self._is_count:
+            return np.zeros(slots.size, np.bool_)
+        has_hump: Bools = (rows[BROKEN] > 0.0) & (rows[MODES][modes.TRUST] <= WEIGHT_SEEN)
+        return has_hump
 
     def learn(self, slots: Ints, setting: Setting, exponents: Floats, ends: tuple[Floats, Floats]) -> None:
         """Take full blocks in.
