@@ -136,6 +136,7 @@ def _move_sequences(connection: Connection) -> None:
 def _verified(target: EventStore, n_rows: dict[str, int]) -> ChainReport:
     report = target.verify_chain()
     if not report.is_intact or report.n_events != n_rows["events"]:
-        msg = f"the copy does not verify: {report.first_bad or f'{report.n_events} events'}; drop the target"
+        found = report.first_bad or report.unreadable or f"{report.n_events} events"
+        msg = f"the copy does not verify: {found}; drop the target"
         raise CopyRefused(msg)
     return report

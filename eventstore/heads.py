@@ -12,8 +12,6 @@ from eventstore.log_reading import HeadState, LogReader
 if TYPE_CHECKING:
     from eventstore.verify import ChainReport
 
-DOES_NOT_FIT = "the head row does not fit the newest event"
-
 
 def check_heads(reader: LogReader, report: ChainReport, *, fences: bool) -> Iterator[BadLink]:
     """Yield what is wrong with head rows, counting them; each page is what one statement saw."""
@@ -35,39 +33,37 @@ def check_head(reader: LogReader, stream: bytes, *, fences: bool) -> BadLink | N
 
 def _check(reader: LogReader, head: HeadState, *, fences: bool) -> BadLink | None:
     newest = head.newest or 0
-    place, what = newest, None
-    row = reader.find_event(head.id, newest) if newest else None
     if not head.is_typed or head.id < 1:
-        what = "the head row holds what is never written there"
-    elif head.version > newest:
-        if head.head_hash == (row.hash if row is not None else GENESIS):
-            what = f"the head row counts {head.version} events, there are {newest}"
-        else:
-            return BadLink(show(head.name), newest + 1, None, "the event is missing; the head row counts more")
-    elif head.version < newest:
-        if row is not None and head.head_hash == row.hash:
-            what = f"the head row counts {head.version} events, there are {newest}"
-        else:
-            row = reader.find_event(head.id, head.version + 1) or row
-            place = row.version if row is not None else newest
-            what = "the event lies after the head row's version"
-    elif (head.head_hash, head.recorded_at) != (head.event_hash or GENESIS, head.event_recorded_at or 0):
-        what = DOES_NOT_FIT
+        return BadLink(show(head.name or b""), newest, None, "the head row holds what is never written there")
+    if head.version != newest:
+        return _check_count(reader, head, newest)
+    if (head.head_hash, head.recorded_at) != (head.event_hash or GENESIS, head.event_recorded_at or 0):
+        what = "the head row does not fit the newest event"
     elif fences and head.fence != (head.epoch or 0):
         what = f"the head row's fence is {head.fence}, the newest lease has epoch {head.epoch or 0}"
-    position = row.position if row is not None else None
-    return BadLink(show(head.name), place, position, what) if what is not None else None
+    else:
+        return None
+    row = reader.find_event(head.id, newest) if newest else None
+    return BadLink(show(head.name), newest, row.position if row is not None else None, what)
+
+
+def _check_count(reader: LogReader, head: HeadState, newest: int) -> BadLink:
+    """Tell a head row that was changed from events that were removed or inserted, by its hash."""
+    row = reader.find_event(head.id, newest) if newest else None
+    place, what = newest, f"the head row counts {head.version} events, there are {newest}"
+    if head.head_hash != (row.hash if row is not None else GENESIS):
+        if head.version > newest:
+            return BadLink(show(head.name), newest + 1, None, "the event is missing; the head row counts more")
+        row = reader.find_event(head.id, head.version + 1) or row
+        place, what = row.version if row is not None else newest, "the event lies after the head row's version"
+    return BadLink(show(head.name), place, row.position if row is not None else None, what)
 
 
 def check_sequences(reader: LogReader) -> Iterator[BadLink]:
-    """Yield tables whose newest row is gone, by the numbers that SQLite remembers to have handed out."""
-    handed_out = reader.sequences()
-    ends = {"events": reader.last_position(), "seals": max((row[0] for row in reader.seals()), default=0)}
-    for table, last in ends.items():
-        if handed_out.get(table, last) != last:
-            what = f"numbers up to {handed_out[table]} were handed out in {table}, the newest row has {last}"
+    """Yield what is gone or never was, by the numbers that SQLite remembers to have handed out."""
+    for table, handed_out, last in reader.sequences():
+        if handed_out != last:
+            what = f"numbers up to {handed_out} were handed out in {table}, the newest row has {last}"
             yield BadLink("seal" if table == "seals" else "#", last if table == "seals" else 0, None, what)
-    newest_stream = handed_out.get("streams", 2**63)
-    for stream_id, name in reader.names().items():
-        if stream_id > newest_stream:
-            yield BadLink(show(name), 0, None, f"the head row's id is {stream_id}, the last one handed out is smaller")
+    for stream_id, name in reader.streams_beyond_sequence():
+        yield BadLink(show(name), 0, None, f"the head row's id is {stream_id}, the last one handed out is smaller")

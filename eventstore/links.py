@@ -21,6 +21,7 @@ _pack_length = struct.Struct(">I").pack
 _pack_numbers = struct.Struct(">qqqq").pack
 _NULL = encode_text(None)
 
+NEVER_WRITTEN = "the event's row holds what is never written there"
 HASH_DIFFERS = "the hash does not fit the event's columns and the hash before it"
 
 
@@ -96,6 +97,17 @@ class Links:
         Broken
             At the first one that does not fit.
         """
+        try:
+            self._check(rows)
+        except (TypeError, struct.error):
+            place = next(place for place, row in enumerate(rows) if not is_well_typed(row))
+            self._check(rows[:place])
+            row = rows[place]
+            last = self._last.get(row.stream_id, BEFORE_FIRST)
+            version = row.version if isinstance(row.version, int) else last.version + 1
+            raise Broken(self._bad(row, version, row.position, NEVER_WRITTEN), row.position - 1) from None
+
+    def _check(self, rows: Sequence[EventRow]) -> None:
         last_of, key_before, context = self._last, self._context_key, self._context
         good = rows[0].position - 1 if rows else 0
         for row in rows:
@@ -112,17 +124,14 @@ class Links:
             if key != key_before:
                 context = self._encode_context(row)
                 key_before = key
-            try:
-                encoded = b"".join(
-                    (
-                        TAG, last.hash, context,
-                        _pack_numbers(version, schema_version, recorded_at, -1 if index is None else index),
-                        _pack_length(len(type_)), type_, _pack_length(len(data)), data,
-                        _NULL if digest is None else _pack_length(len(digest)) + digest,
-                    )
-                )  # fmt: skip
-            except (TypeError, struct.error):
-                is_typed, encoded = 0, b""
+            encoded = b"".join(
+                (
+                    TAG, last.hash, context,
+                    _pack_numbers(version, schema_version, recorded_at, -1 if index is None else index),
+                    _pack_length(len(type_)), type_, _pack_length(len(data)), data,
+                    _NULL if digest is None else _pack_length(len(digest)) + digest,
+                )
+            )  # fmt: skip
             if not is_typed or sha256(encoded).digest() != hash_ or (index is not None and index < 0):
                 raise Broken(self._bad(row, version, position, HASH_DIFFERS), good)
             last_of[stream_id] = Last(version, hash_, recorded_at, position)
@@ -131,10 +140,7 @@ class Links:
 
     def _encode_context(self, row: EventRow) -> bytes:
         texts = (self._names[row.stream_id], row.actor, row.request_id, row.cause, row.command_id)
-        try:
-            return b"".join(map(encode_text, texts))
-        except (TypeError, struct.error):
-            return b""  # no text: the hash cannot fit
+        return b"".join(map(encode_text, texts))
 
     def _enter(self, row: EventRow, good: int) -> Last:
         """Return the event that the first one seen of a stream must follow."""
@@ -158,20 +164,25 @@ class Links:
             else:
                 what = "recorded_at is before that of the event before it"
             return Broken(self._bad(row, expected, row.position, what), good)
-        if self._fits(row._replace(version=expected), last.hash):
+        changed = row._replace(version=expected)
+        if hash_row(last.hash, self._encode_context(row), changed) == row.hash:
             what = f"the version was changed to {row.version}"
             return Broken(self._bad(row, expected, row.position, what), good)
         what = f"the event is missing; {row.version} follows"
         return Broken(self._bad(row, expected, None, what), good)
 
-    def _fits(self, row: EventRow, previous: bytes) -> bool:
-        try:
-            return hash_row(previous, self._encode_context(row), row) == row.hash
-        except (TypeError, struct.error):
-            return False
-
     def _bad(self, row: EventRow, version: int, position: int | None, what: str) -> BadLink:
-        return BadLink(show(self._names[row.stream_id]), version, position, what)
+        name = self._names.get(row.stream_id)
+        return BadLink(show(name) if name is not None else f"#{row.stream_id}", version, position, what)
+
+
+def is_well_typed(row: EventRow) -> bool:
+    """Say whether the columns hold numbers and bytes where there should be some; a damaged row may not."""
+    numbers = (row.stream_id, row.version, row.schema_version, row.recorded_at, row.command_index or 0)
+    texts = (row.type, row.data, row.hash, row.payload_digest or b"", row.actor or b"", row.request_id or b"")
+    return all(isinstance(value, int) for value in numbers) and all(
+        isinstance(value, bytes) for value in (*texts, row.cause or b"", row.command_id or b"")
+    )
 
 
 def hash_row(previous: bytes, context: bytes, row: EventRow) -> bytes:

@@ -8,7 +8,7 @@ not be written to: evidence, backups, files on read-only media.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from eventstore.errors import ConnectionLost
+from eventstore.errors import ConnectionLost, StorageError
 from eventstore.urls import is_sqlite, parse_url, sqlite_path
 
 PAGE_EVENTS = 1_000
@@ -95,6 +95,7 @@ class LogReader:
         self.connection = connection
         self.is_sqlite = connection.dialect.name == "sqlite"
         self._sql = _SQLITE if self.is_sqlite else _POSTGRES
+        self._driver_error = connection.dialect.loaded_dbapi.Error
 
     def events_between(self, after: int, to: int, limit: int = PAGE_EVENTS) -> list[EventRow]:
         """Return up to `limit` events after a position and up to another one."""
@@ -142,17 +143,23 @@ class LogReader:
 
     def names(self) -> dict[int, bytes]:
         """Return the names of all streams by id."""
-        return dict(self._fetch("names", ()))
+        return {stream_id: name or b"" for stream_id, name in self._fetch("names", ())}
 
     def last_position(self) -> int:
         """Return the newest position, 0 for an empty log."""
         return int(self._fetch("last_position", ())[0][0] or 0)
 
-    def sequences(self) -> Mapping[str, int]:
-        """Return the highest numbers that were ever handed out, by table; empty where the database cannot tell."""
-        if not self.is_sqlite:
-            return {}  # a sequence of PostgreSQL also counts what was rolled back
-        return dict(self._fetch("sequences", ()))
+    def sequences(self) -> list[tuple[str, int, int]]:
+        """Return tables, the highest number ever handed out for them, and that of the newest row, as of one moment.
+
+        Nothing on PostgreSQL, whose sequences also count what was rolled back.
+        """
+        rows = self._fetch("sequences", ()) if self.is_sqlite else []
+        return [(table, handed_out or 0, last or 0) for table, handed_out, last in rows]
+
+    def streams_beyond_sequence(self) -> list[tuple[int, bytes]]:
+        """Return id and name of the streams whose ids SQLite never handed out."""
+        return self._fetch("streams_beyond_sequence", ()) if self.is_sqlite else []
 
     def find_missing_triggers(self) -> list[str]:
         """Return the triggers that keep events append-only and that are not there or not enabled."""
@@ -166,7 +173,15 @@ class LogReader:
     def seal_contents(self, seal_id: int) -> tuple[bytes, bytes] | None:
         """Return places and hashes of a seal."""
         rows = self._fetch("seal_contents", (seal_id,))
-        return (bytes(rows[0][0]), bytes(rows[0][1])) if rows else None
+        if not rows:
+            return None
+        places, hashes = (value if isinstance(value, bytes) else b"" for value in rows[0])
+        return places, hashes
+
+    def names_in_seal(self, seal_id: int) -> bytes:
+        """Return the places of a seal alone, in which the names of its streams are."""
+        rows = self._fetch("seal_places", (seal_id,))
+        return rows[0][0] if rows and isinstance(rows[0][0], bytes) else b""
 
     def has_table(self, name: str) -> bool:
         """Say whether a table is there; a log of an older schema lacks some."""
@@ -186,23 +201,27 @@ class LogReader:
         return list(map(EventRow._make, self._fetch(name, parameters)))
 
     def _fetch(self, name: str, parameters: Sequence[Any]) -> list[Any]:
-        driver = self.connection.connection.driver_connection
-        assert driver is not None
-        if self.is_sqlite:
-            rows: list[Any] = driver.execute(self._sql[name], parameters).fetchall()
-            return rows
-        with driver.cursor(binary=True) as cursor:
-            rows = cursor.execute(self._sql[name], parameters, prepare=True).fetchall()
-            return rows
+        return list(self._run(name, parameters, is_streamed=False))
 
     def _stream(self, name: str, parameters: Sequence[Any]) -> Iterator[Any]:
+        """Yield rows as they come, so that large ones are not at hand all at once."""
+        return self._run(name, parameters, is_streamed=True)
+
+    def _run(self, name: str, parameters: Sequence[Any], *, is_streamed: bool) -> Iterator[Any]:
         driver = self.connection.connection.driver_connection
         assert driver is not None
-        if self.is_sqlite:
-            yield from driver.execute(self._sql[name], parameters)
-            return
-        with driver.cursor(binary=True) as cursor:
-            yield from cursor.stream(self._sql[name], parameters)
+        statement = self._sql[name]
+        try:
+            if self.is_sqlite:
+                yield from driver.execute(statement, parameters)
+                return
+            with driver.cursor(binary=True) as cursor:
+                if is_streamed:
+                    yield from cursor.stream(statement, parameters)
+                else:
+                    yield from cursor.execute(statement, parameters, prepare=True)
+        except self._driver_error as error:
+            raise StorageError(describe_error(error)) from error
 
 
 # ------------------------------------------------------------------------------------------------------- statements
@@ -219,7 +238,7 @@ def _statements(placeholder: str, as_bytes: str, is_sqlite: bool) -> dict[str, s
         return " AND ".join(f"typeof({column}) IN ({allowed})" for column, allowed in kinds.items())
 
     of_event = texts("e.type", "e.actor", "e.request_id", "e.cause", "e.command_id", "e.data")
-    optional = "'text', 'null'"
+    optional, number = "'text', 'null'", "'integer'"
     event_types = typed(
         **{"e.type": "'text'", "e.data": "'text'", "e.actor": optional, "e.request_id": optional, "e.cause": optional},
         **{"e.command_id": optional, "e.hash": "'blob'", "e.payload_digest": "'blob', 'null'"},
@@ -232,7 +251,9 @@ def _statements(placeholder: str, as_bytes: str, is_sqlite: bool) -> dict[str, s
     payload_types = typed(**{"p.codec": "'text'", "p.content_digest": "'blob'", "p.body": "'blob'"})
     payload_columns = f"p.content_digest, {as_bytes.format('p.codec')}, p.size, p.body, {payload_types}"
     joined = "FROM events e JOIN payloads p ON p.stream_id = e.stream_id AND p.digest = e.payload_digest"
-    head_types = typed(**{"s.name": "'text'", "s.head_hash": "'blob'"})
+    head_types = typed(
+        **{"s.name": "'text'", "s.head_hash": "'blob'", "s.version": number, "s.recorded_at": number, "s.fence": number}
+    )
     heads = (
         f"SELECT s.id, {as_bytes.format('s.name')}, s.version, s.head_hash, s.recorded_at, s.fence, {head_types}, "
         "e.hash, e.recorded_at, (SELECT max(m.version) FROM events m WHERE m.stream_id = s.id), l.epoch "
@@ -262,7 +283,12 @@ def _statements(placeholder: str, as_bytes: str, is_sqlite: bool) -> dict[str, s
         "seals": "SELECT s.id, s.first_position, s.last_position, s.merkle_root, s.previous_hash, s.signature, "
         f"{as_bytes.format('s.key_id')}, s.created_at FROM seals s ORDER BY s.id",
         "seal_contents": "SELECT c.places, c.hashes FROM seal_contents c WHERE c.seal_id = ?",
-        "sequences": "SELECT name, seq FROM sqlite_sequence",
+        "seal_places": "SELECT c.places FROM seal_contents c WHERE c.seal_id = ?",
+        "sequences": "SELECT 'events', (SELECT seq FROM sqlite_sequence WHERE name = 'events'),"
+        " (SELECT max(position) FROM events) UNION ALL SELECT 'seals',"
+        " (SELECT seq FROM sqlite_sequence WHERE name = 'seals'), (SELECT max(id) FROM seals)",
+        "streams_beyond_sequence": f"SELECT s.id, {as_bytes.format('s.name')} FROM streams s"
+        " WHERE s.id > (SELECT seq FROM sqlite_sequence WHERE name = 'streams')",
         "last_position": "SELECT max(position) FROM events",
         "triggers": "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'events'"
         if is_sqlite
@@ -294,9 +320,12 @@ class ReadOnlyLog:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Give a connection to read from."""
-        with self.engine.connect() as connection:
-            yield connection
+        """Give a connection to read from; StorageError where the database fails."""
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise StorageError(describe_error(error)) from error
 
     def close(self) -> None:
         """Close all connections."""

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
-from sqlalchemy.exc import DBAPIError
-
-from eventstore.errors import CorruptSeal
+from eventstore.errors import CorruptSeal, StorageError
 from eventstore.links import BadLink, Broken, Links, show
-from eventstore.log_reading import EventRow, LogReader, PayloadRow, describe_error
+from eventstore.log_reading import EventRow, LogReader, PayloadRow
 from eventstore.seals import STREAM, KnownSeals, Sealed, check_contents
 
 NO_STREAM = "there is no such stream"
@@ -41,10 +40,6 @@ class MissingPayload:
     stream: str
     version: int
     digest: bytes
-
-
-class Unreadable(Exception):
-    """A part of the log that the database cannot give; the message names the place."""
 
 
 class PayloadRules(Protocol):
@@ -124,11 +119,14 @@ class RangeChecker:
             progress(report.n_events)
             if report.first_bad is not None:
                 return report
-        stray = self._reader.events_between(FIRST_POSITION_EVER, 0, 1) if from_start else []
-        for row in stray:
-            what = "the position is none that is ever handed out"
-            report.first_bad = BadLink(self._shown(row), row.version, row.position, what)
         return report
+
+    def find_stray(self) -> BadLink | None:
+        """Return an event at a position before all that are ever handed out."""
+        for row in self._reader.events_between(FIRST_POSITION_EVER, 0, 1):
+            what = "the position is none that is ever handed out"
+            return BadLink(self._shown(row), row.version, row.position, what)
+        return None
 
     def check_stream(self, stream: bytes) -> RangeReport:
         """Check all events of one stream, and those that seals say it had."""
@@ -180,23 +178,15 @@ class RangeChecker:
         report.first_bad = _earliest(found, difference and difference[1])
 
     def _read(self, after: int, to: int) -> list[EventRow]:
+        """Return a page of events; where that fails, find out which event is the first that cannot be read."""
         try:
             return self._reader.events_between(after, to)
-        except DBAPIError as error:
-            raise self._unreadable(after, to, error) from error
-        except Exception as error:
-            if type(error).__module__.partition(".")[0] not in ("sqlite3", "psycopg"):
-                raise
-            raise self._unreadable(after, to, error) from error
-
-    def _unreadable(self, after: int, to: int, error: Exception) -> Unreadable:
-        """Find out which event is the first that cannot be read."""
-        try:
-            while rows := self._reader.events_between(after, to, 1):
-                after = rows[-1].position
-        except Exception:  # whatever it was, the place is known now
-            pass
-        return Unreadable(f"the events after position {after} cannot be read: {describe_error(error)}")
+        except StorageError as error:
+            with suppress(StorageError):
+                while rows := self._reader.events_between(after, to, 1):
+                    after = rows[-1].position
+            msg = f"the events after position {after} cannot be read: {error}"
+            raise StorageError(msg) from error
 
     def _expected(self, place: int, report: RangeReport) -> tuple[Sealed, ...] | None:
         """Return what a seal covers; None if its own list does not fit it, which is noted."""

@@ -112,7 +112,7 @@ class Contents:
                 hash_ = hashes[start : start + HASH_BYTES]
                 events.append(Sealed(position, names[stream], versions[stream], hash_, codecs[codec]))
                 versions[stream] += 1
-        except (msgspec.DecodeError, IndexError, UnicodeEncodeError) as error:
+        except (ValueError, IndexError) as error:  # msgspec's are of the first family
             msg = f"the list of a seal's events is damaged: {error}"
             raise CorruptSeal(msg) from error
         return cls(tuple(events))
@@ -255,8 +255,7 @@ class StoredSeals:
 
     def mentions(self, place: int, stream: bytes) -> bool:
         """Say whether the list of a seal names a stream."""
-        row = self._reader.seal_contents(self.headers[place].id)
-        return row is not None and _quoted(stream) in row[0]
+        return _quoted(stream) in self._reader.names_in_seal(self.headers[place].id)
 
 
 def read_seals(reader: LogReader) -> list[Seal]:
@@ -267,7 +266,7 @@ def read_seals(reader: LogReader) -> list[Seal]:
             values = dict(zip(Seal.__struct_fields__, row, strict=True))
             values["key_id"] = values["key_id"].decode(errors="backslashreplace")
             found.append(msgspec.convert(values, Seal))
-        except (msgspec.ValidationError, AttributeError) as error:
+        except (ValueError, AttributeError) as error:
             msg = f"the seal's row is damaged: {error}"
             raise CorruptSeal(msg, row[0]) from error
     return found
@@ -310,7 +309,7 @@ class ExportedSeals:
     def _parse(self, line: bytes, number: int) -> Any:
         try:
             return msgspec.json.decode(line)
-        except msgspec.DecodeError as error:
+        except ValueError as error:
             msg = f"line {number} of {self._path} is no JSON: {error}"
             raise CorruptSeal(msg) from error
 
@@ -342,9 +341,13 @@ class KnownSeals:
         return [place for place, seal in enumerate(self.headers) if why_not_believed(seal, self.keys) is None]
 
     def problems(self) -> Iterator[BadLink]:
-        """Yield what is wrong with the seals themselves."""
-        yield from check_seals(self.headers, self.keys)
+        """Yield what is wrong with the seals themselves, the kept ones first."""
+        for seal in self._kept.values():
+            what = why_not_believed(seal, self.keys)
+            if what is not None:
+                yield BadLink(STREAM, seal.id, None, f"in the kept copy, {what}")
         yield from self._differences()
+        yield from check_seals(self.headers, self.keys)
 
     def contents(self, place: int) -> Contents:
         """Return what the seal at a place in `headers` covers; CorruptSeal if that is missing or damaged."""
@@ -376,6 +379,21 @@ class KnownSeals:
             return stored == self._kept_source.contents(place)
         except CorruptSeal:
             return False
+
+
+def known_seals(reader: LogReader, kept: Path | None, keys: frozenset[str] | None) -> tuple[KnownSeals, BadLink | None]:
+    """Return the seals of a database and of a file; where the database's cannot be read, what is wrong with them.
+
+    Raises
+    ------
+    CorruptSeal
+        The file cannot be read.
+    """
+    kept_seals = ExportedSeals(kept) if kept is not None else None
+    try:
+        return KnownSeals(StoredSeals(reader), kept_seals, keys), None
+    except CorruptSeal as error:
+        return KnownSeals(None, kept_seals, keys), BadLink(STREAM, error.seal_id or 0, None, str(error))
 
 
 def _quoted(stream: bytes) -> bytes:

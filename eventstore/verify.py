@@ -8,27 +8,19 @@ place is the earliest one; what lies behind the newest position at its start is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
-
-from eventstore.errors import CorruptSeal
+from eventstore.errors import StorageError
 from eventstore.heads import check_head, check_heads, check_sequences
 from eventstore.links import BadLink
-from eventstore.log_reading import LogReader, Readable, describe_error
-from eventstore.ranges import (
-    MissingPayload,
-    PayloadRules,
-    RangeChecker,
-    RangeReport,
-    Unreadable,
-    plan_ranges,
-)
-from eventstore.seals import STREAM, ExportedSeals, KnownSeals, StoredSeals
+from eventstore.log_reading import LogReader, Readable
+from eventstore.ranges import MissingPayload, RangeChecker, RangeReport, plan_ranges
+from eventstore.seals import known_seals
+from eventstore.urls import is_in_memory
+from eventstore.verification import Verification
 
-DRIVER_ERRORS = (DBAPIError, OSError)
+SHARED_POSITIONS = 500_000  # chosen: below, one process is done before others have started (benchmarks/proof.py)
 
 __all__ = ["BadLink", "ChainReport", "MissingPayload", "Verification", "verify_chain"]
 
@@ -59,38 +51,10 @@ class ChainReport(RangeReport):
         return self.first_bad is None and self.unreadable is None
 
 
-Progress = Callable[[int, int], None]
-"""Called with the events checked so far, and about how many there are."""
+EVERYTHING = Verification()
 
 
-@dataclass(frozen=True)
-class Verification:
-    """What is to be checked, and against what.
-
-    Attributes
-    ----------
-    kept_seals : Path, optional
-        Seals exported earlier; they are believed more than those of the database.
-    keys : frozenset of str, optional
-        Public keys whose seals are believed; None: any that fits its signature.
-    rules : PayloadRules, optional
-        What the application knows of its payloads; without, a missing one is only listed.
-    checks_fences : bool
-        The fence of each head is that of the newest lease, as it is where every epoch comes from a lease.
-    n_workers : int
-        Processes to share a whole log between.
-    """
-
-    stream: str | None = None
-    kept_seals: Path | None = None
-    keys: frozenset[str] | None = None
-    rules: PayloadRules | None = None
-    checks_fences: bool = False
-    n_workers: int = 1
-    progress: Progress | None = None
-
-
-def verify_chain(log: Readable, what: Verification = Verification()) -> ChainReport:
+def verify_chain(log: Readable, what: Verification = EVERYTHING) -> ChainReport:
     """Check a stream, or all of them and that every event belongs to one.
 
     Raises
@@ -99,28 +63,24 @@ def verify_chain(log: Readable, what: Verification = Verification()) -> ChainRep
         The file of kept seals cannot be read.
     """
     report = ChainReport()
-    kept = ExportedSeals(what.kept_seals) if what.kept_seals is not None else None
-    with log.reading() as connection:
-        reader = LogReader(connection)
-        try:
-            _verify(log, reader, what, kept, report)
-        except Unreadable as error:
-            report.unreadable = str(error)
-        except DRIVER_ERRORS as error:
-            report.unreadable = f"the database cannot be read: {describe_error(error)}"
+    try:
+        with log.reading() as connection:
+            _verify(log, LogReader(connection), what, report)
+    except StorageError as error:
+        report.unreadable = str(error)
     return report
 
 
-def _verify(
-    log: Readable, reader: LogReader, what: Verification, kept: ExportedSeals | None, report: ChainReport
-) -> None:
+def _verify(log: Readable, reader: LogReader, what: Verification, report: ChainReport) -> None:
     report.missing_triggers = reader.find_missing_triggers()
-    seals = _known_seals(reader, kept, what.keys, report)
+    seals, report.bad_seal = known_seals(reader, what.kept_seals, what.keys)
     report.n_seals = len(seals.headers)
     report.key_ids = sorted({seal.key_id for seal in seals.headers})
+    last = reader.last_position()  # before the names: each event up to here has its stream among them
     checker = RangeChecker(reader, seals, what.rules)
     if what.stream is None:
-        report.add(_check_ranges(log, reader, checker, what, report))
+        report.add(_check_ranges(log, checker, what, last))
+        report.first_bad = report.first_bad or checker.find_stray()
         bad_head = next(check_heads(reader, report, fences=what.checks_fences), None)
     else:
         report.add(checker.check_stream(what.stream.encode()))
@@ -134,19 +94,11 @@ def _verify(
             report.unreadable = f"the database's pages or indexes are damaged: {damage}"
 
 
-def _known_seals(
-    reader: LogReader, kept: ExportedSeals | None, keys: frozenset[str] | None, report: ChainReport
-) -> KnownSeals:
-    try:
-        return KnownSeals(StoredSeals(reader), kept, keys)
-    except CorruptSeal as error:
-        report.bad_seal = BadLink(STREAM, error.seal_id or 0, None, str(error))
-        return KnownSeals(None, kept, keys)
-
-
-def _check_ranges(
-    log: Readable, reader: LogReader, checker: RangeChecker, what: Verification, report: ChainReport
-) -> RangeReport:
-    last = reader.last_position()
+def _check_ranges(log: Readable, checker: RangeChecker, what: Verification, last: int) -> RangeReport:
     ranges = plan_ranges(checker.seals, last)
+    n_workers = what.n_workers or os.cpu_count() or 1
+    if n_workers > 1 and last > SHARED_POSITIONS and not is_in_memory(log.url):
+        from eventstore.verify_workers import check_in_processes  # only a long log needs them
+
+        return check_in_processes(log, ranges, what, last, n_workers)
     return checker.check_all(ranges, lambda done: what.progress(done, last) if what.progress else None)

@@ -2,9 +2,10 @@
 
 The replay writes its results into a scratch database, in the very way in which they are written live.
 
-Compared are the hash chain, the job as its read model has it, every bucket, record and influencer, and the state of
-every snapshot. Not compared: processing times, which are of the run and not of the job, and what came of records that
-are no longer kept: then the replay begins at the oldest state that is.
+Compared are the hash chain, the job as its read model has it, every bucket, record and influencer, and every stored
+state: itself, and what a replay that begins with it gives, bucket by bucket, up to the next stored state. Not compared:
+processing times, which are of the run and not of the job, and what came of records that are no longer kept: then the
+replay begins at the oldest state that is.
 """
 
 import hashlib
@@ -22,8 +23,8 @@ from sqlalchemy import Row as SqlRow
 from domain.fold import Outcome
 from domain.job import Job, Snapshot, evolve
 from marigraph.application import Application
-from marigraph.codec import stream_of
-from marigraph.replay import BEFORE_ALL_MS, STATE_SCHEMA, CannotReplay, ModelFold, ModelSource
+from marigraph.codec import Recorded, stream_of
+from marigraph.replay import BEFORE_ALL_MS, STATE_SCHEMA, CannotReplay, ModelFold, ModelSource, Records
 from marigraph.results import BucketRows, PendingResults, category_row, results_version, write_pending
 from marigraph.tables import RESULT_TABLES, categories, metadata
 
@@ -113,6 +114,7 @@ class Replayed:
     results_from_ms: int = BEFORE_ALL_MS
     """Results of buckets that start earlier came of records that are no longer kept."""
     snapshot_checks: list[Check] = field(default_factory=list)
+    _resumed: "_Resumed | None" = None
 
     def run(self, on_event: Callable[[], None]) -> None:
         """Replay, keeping digests of the results and comparing the states of snapshots on the way."""
@@ -126,6 +128,7 @@ class Replayed:
         source = ModelSource(self.app.store, self.app.codec, job_id, uses_snapshots=uses_snapshots)
         folded, self.results_from_ms = source.oldest(self.target)
         begun = folded.version
+        stored = {row.version for row in self.app.store.list_snapshots(source.stream, STATE_SCHEMA)}
         pending = PendingResults(job_id)
         self.job = Job(job_id)
         for item, posted in source.steps(0, self.target.version):
@@ -133,6 +136,8 @@ class Replayed:
             on_event()
             if item.version > begun:
                 outcome = folded.step(item, posted)
+                if self._resumed is not None:
+                    self._resumed.step(item, posted, outcome)
                 if item.version <= self.results_to:
                     pending.add(outcome)
                 elif outcome.deletes_before_ms is not None:  # carried out before it is folded
@@ -144,7 +149,22 @@ class Replayed:
                     self.categories = [category_row(job_id, each) for each in found.resources()]
             for snapshot in snapshots.get(item.version, ()):
                 self._compare(snapshot, folded if item.version > begun else None, source)
+            if item.version in stored and begun < item.version < self.target.version:
+                self._resume(source, folded)
+        self._end_resumed(source, folded)
         self._write(pending)
+
+    def _resume(self, source: ModelSource, folded: ModelFold) -> None:
+        """Begin another replay with the state that is stored here, beside the one from zero."""
+        self._end_resumed(source, folded)
+        model = None if folded.model is None else source.exact(folded.version)
+        if model is not None:
+            self._resumed = _Resumed(folded.version, ModelFold(source, folded.created_version, model, folded.version))
+
+    def _end_resumed(self, source: ModelSource, folded: ModelFold) -> None:
+        if self._resumed is not None:
+            self.snapshot_checks.append(self._resumed.check(source, folded))
+        self._resumed = None
 
     def _write(self, pending: PendingResults) -> PendingResults:
         with self.scratch.begin() as connection:
@@ -173,10 +193,40 @@ class Replayed:
         self.snapshot_checks.append(check)
 
 
+@dataclass(slots=True)
+class _Resumed:
+    """A replay that began with a stored state, beside the one from zero."""
+
+    begun: int
+    folded: ModelFold
+    differs_at: int | None = None
+    """First version at which it gave other results."""
+
+    def step(self, item: Recorded, posted: Records, expected: Outcome) -> None:
+        """Fold the next event, and compare what comes of it."""
+        if self.folded.step(item, posted) != expected and self.differs_at is None:
+            self.differs_at = item.version
+
+    def check(self, source: ModelSource, folded: ModelFold) -> Check:
+        """Compare the states in which both ended."""
+        name = f"replay from version {self.begun}"
+        if self.differs_at is not None:
+            return Check(name, False, f"gives other results than the replay from zero at version {self.differs_at}")
+        if folded.model is None or self.folded.model is None:
+            is_same = folded.model is None and self.folded.model is None
+        else:
+            is_same = source.state_digest(self.folded) == source.state_digest(folded)
+        if not is_same:
+            return Check(name, False, f"ends in another state at version {folded.version} than the replay from zero")
+        return Check(name, True, f"gives the same results and the same state up to version {folded.version}")
+
+
 def _check_chain(app: Application, job: Job) -> Check:
     report = app.store.verify_chain(stream_of(job.job_id))
     if report.first_bad is not None:
         return Check("hash chain", False, f"version {report.first_bad.version}: {report.first_bad.what}")
+    if report.unreadable is not None:
+        return Check("hash chain", False, report.unreadable)
     first_kept = max(job.created_version, job.payloads_dropped_to + 1)
     missing = [item for item in report.missing_payloads if item.version >= first_kept]
     if missing:

@@ -27,12 +27,6 @@ _ROWS: Final = (
     ("reset_job", "resetting a job is", ("POST",), (f"{JOB}/_reset",)),
     ("estimate_model_memory", "estimating a job's memory is", ("POST",), (f"{JOBS}/_estimate_model_memory",)),
     (
-        "delete_expired_data",
-        "deleting expired data on request is",
-        ("DELETE",),
-        ("/_delete_expired_data", "/_delete_expired_data/{job_id}"),
-    ),
-    (
         "upgrade_job_snapshot",
         "upgrading a snapshot is",
         ("POST",),

@@ -127,6 +127,7 @@ def all_endpoints() -> list[Endpoint]:
         neighbours,
         proof,
         results,
+        retention,
         snapshots,
     )
 
@@ -140,6 +141,7 @@ def all_endpoints() -> list[Endpoint]:
         *audit.ENDPOINTS,
         *explanations.ENDPOINTS,
         *proof.ENDPOINTS,
+        *retention.ENDPOINTS,
         *absent.ENDPOINTS,
         *neighbours.ENDPOINTS,
     ]

@@ -71,6 +71,8 @@ def check(context: typer.Context, as_json: Json = False) -> None:
         if report.first_bad is not None:
             bad = report.first_bad
             problems.append(f"{bad.stream}, version {bad.version}: {bad.what}")
+        if report.unreadable is not None:
+            problems.append(report.unreadable)
     if as_json:
         print_json({"ok": not problems, "problems": problems})
     else:

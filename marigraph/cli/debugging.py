@@ -9,6 +9,7 @@ import typer
 
 from domain.errors import InvalidArgument
 from marigraph.cli.session import CHECK_FAILED, JobId, Json, session_of, time_ms
+from marigraph.cli.verify import EveryJob, SomeJob, check_choice
 
 Series = Annotated[
     list[str] | None,
@@ -28,7 +29,8 @@ def register(app: typer.Typer) -> None:
 
 def replay(
     context: typer.Context,
-    job: JobId,
+    job: SomeJob = None,
+    every: EveryJob = False,
     to_version: Annotated[int | None, typer.Option("--to-version", help="End with this version.", min=0)] = None,
     to_time: Annotated[str | None, typer.Option("--to-time", help="End with what was recorded by then.")] = None,
     from_version: Annotated[
@@ -45,9 +47,12 @@ def replay(
 ) -> None:
     """Rebuild a job from its log and show what each event changed; the job and its results are not touched.
 
+    With --all every job is rebuilt from its first record, and shown is the state that it comes to.
+
     Begins at the start of the job, unless told otherwise: then the state before is rebuilt from the nearest stored one.
     Exit code 1: the condition never held.
     """
+    check_choice(job, every)
     if by not in ("event", "bucket"):
         msg = f"--by is event or bucket, not {by!r}"
         raise InvalidArgument(msg)
@@ -56,6 +61,10 @@ def replay(
     with session_of(context).application() as application:
         from marigraph.cli import replaying  # loads with the model only when asked for
 
+        if job is None:
+            if not replaying.show_every(application, as_json=as_json):
+                raise typer.Exit(CHECK_FAILED)
+            return
         shown = replaying.Shown(application, job, series or (), until, by_bucket=by == "bucket")
         shown.go_to_begin(
             replaying.begin_of(application, job, from_version, from_snapshot),

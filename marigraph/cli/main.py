@@ -29,6 +29,7 @@ from marigraph.cli import (
     retention,
     serve,
     snapshots,
+    verify,
     whatif,
 )
 from marigraph.cli.output import console
@@ -79,6 +80,7 @@ data.register(app)
 results.register(app)
 explain.register(app)
 debugging.register(app)
+verify.register(app)
 retention.register(app)
 whatif.register(app)
 serve.register(app)

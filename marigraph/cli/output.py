@@ -94,9 +94,9 @@ def print_fields(resource: dict[str, Any]) -> None:
     print_table(("field", "value"), _leaves(resource))
 
 
-def say(text: str) -> None:
+def say(text: str, style: str | None = None) -> None:
     """Print one line of result."""
-    console().print(text, markup=False)
+    console().print(text, markup=False, style=style)
 
 
 def note(text: str) -> None:

@@ -54,7 +54,7 @@ def verify(
     session = session_of(context)
     from marigraph.proof.verification import Request, exit_code, verify_database  # loads the drivers
 
-    if session.settings.server is not None and job is not None:
+    if session.settings.server is not None and job is not None and not seals and not public_key:
         with session.operations() as operations:
             found = operations.verify_audit(job)
     else:
@@ -72,20 +72,20 @@ def verify(
 
 def _print_verification(found: dict[str, Any]) -> None:
     for warning in found["warnings"]:
-        say(f"warning: {warning}")
+        say(f"warning: {warning}", style="yellow")
     bad = found["first_bad"]
     if bad is not None:
         place = "" if bad["position"] is None else f", position {bad['position']}"
-        say(f"TAMPERED: {bad['stream']}, version {bad['version']}{place}: {bad['what']}")
+        say(f"TAMPERED: {bad['stream']}, version {bad['version']}{place}: {bad['what']}", style="bold red")
     if found["error"] is not None:
-        say(f"could not check: {found['error']}")
+        say(f"could not check: {found['error']}", style="red")
     dropped = f", {found['payloads_dropped']:,} dropped as the log says" if found["payloads_dropped"] else ""
     say(
         f"checked {found['events']:,} events of {found['streams']:,} streams, {found['payloads']:,} payloads "
         f"({found['payload_bytes']:,} bytes{dropped}), {found['seals']:,} seals over {found['sealed_events']:,} events"
     )
     if found["ok"]:
-        say("the log is intact")
+        say("the log is intact", style="green")
 
 
 def seal(

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from domain.errors import InvalidArgument
 from marigraph.application import Application
@@ -15,6 +16,7 @@ from marigraph.debugging.difference import Difference, compare
 from marigraph.debugging.points import check_version, find_snapshot, head_version, version_at, version_of
 from marigraph.debugging.resources import state_resource, step_resource
 from marigraph.debugging.scope import FUNCTIONS, NAMES, STATE_FUNCTIONS, Condition
+from marigraph.many_jobs import every_job, over_jobs, rebuilt
 
 NAMES_SHOWN = 10
 """Names of series printed in a line."""
@@ -118,6 +120,29 @@ class Shown:
         say(f"\nstate as of version {state['version']}, replayed from {origin}: job {state['state']}")
         say(f"series {state['series_count']:,}, model {state['model_bytes']:,} bytes")
         say(f"state digest {state['state_digest'] or '-'}")
+
+
+def show_every(app: Application, *, as_json: bool) -> bool:
+    """Rebuild all jobs on all cores, and print the states that they come to; return whether all could be."""
+    jobs, states = every_job(app), []
+    with working("replaying", total=sum(job.version for job in jobs), unit="events") as advance:
+        for done in over_jobs(app, jobs, rebuilt):
+            states.append(done.result or {"job_id": done.job.job_id, "version": done.job.version, "error": done.error})
+            advance(done.job.version, done.job.version)
+    states.sort(key=lambda state: str(state["job_id"]))
+    if as_json:
+        print_json({"count": len(states), "jobs": states})
+    else:
+        columns = ("job", "version", "records", "series", "state digest")
+        print_table(columns, map(_state_row, states), right=("version", "records", "series"))
+    return not any("error" in state for state in states)
+
+
+def _state_row(state: dict[str, Any]) -> tuple[str, str, str, str, str]:
+    head = (state["job_id"], f"{state['version']:,}")
+    if "error" in state:
+        return (*head, "", "", state["error"].replace("[", r"\["))
+    return (*head, f"{state['record_count']:,}", f"{state['series_count']:,}", state["state_digest"] or "-")
 
 
 def show_difference(

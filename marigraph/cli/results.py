@@ -1,4 +1,4 @@
-"""``marigraph buckets|records|influencers|history|verify JOB``: what a job found, what happened, if it holds."""
+"""``marigraph buckets|records|influencers|history JOB``: what a job found, and what happened."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any
@@ -7,10 +7,8 @@ import typer
 
 from domain.errors import InvalidArgument
 from marigraph import plot_queries
-from marigraph.cli.output import moment, number, print_csv, print_json, print_table, say, score
-from marigraph.cli.progress import counting
+from marigraph.cli.output import moment, number, print_csv, print_json, print_table, score
 from marigraph.cli.session import (
-    CHECK_FAILED,
     Csv,
     Descending,
     End,
@@ -39,7 +37,6 @@ def register(app: typer.Typer) -> None:
     app.command()(categories)
     app.command("model-plot", epilog="Example: `marigraph model-plot web --by checkout --start 2026-01-01`")(model_plot)
     app.command(epilog="Example: `marigraph history web --type opened --type closed`")(history)
-    app.command()(verify)
 
 
 def buckets(
@@ -337,23 +334,6 @@ def print_events(events: list[dict[str, Any]], title: str | None = None) -> None
         for item in events
     )
     print_table(("version", "recorded", "event", "actor", "what"), rows, title=title, right=("version",))
-
-
-def verify(context: typer.Context, job: JobId, as_json: Json = False) -> None:
-    """Replay a job from zero and compare; check its hash chain. Exit code 0 only if everything holds."""
-    with session_of(context).application() as application:
-        from marigraph.verify import verify_job  # loads with the model only when asked for
-
-        with counting(f"replaying {job}", unit="events") as advance:
-            report = verify_job(application, job, advance)
-    if as_json:
-        print_json(report.resource())
-    else:
-        for check in report.checks:
-            say(f"{'ok    ' if check.holds else 'FAILED'}  {check.name}: {check.detail}")
-        say(f"job {job}: {'everything holds' if report.holds else 'NOT everything holds'}")
-    if not report.holds:
-        raise typer.Exit(CHECK_FAILED)
 
 
 def _detector(record: dict[str, Any]) -> str:

@@ -60,14 +60,17 @@ class LogRules:
     def may_be_missing(self, reader: LogReader, stream: str, event: EventRow) -> bool:
         """Say whether an event of the log says that the payload of this one was dropped."""
         if stream == ACCESS_STREAM:
-            if self._needed is None:
-                self._needed = _needed_verifiers(reader, event.stream_id)
+            if self._needed is None or event.payload_digest in self._needed:
+                self._needed = _needed_verifiers(reader, event.stream_id)  # a key may have been revoked meanwhile
             return event.payload_digest not in self._needed
         if not stream.startswith(JOB_PREFIX):
             return False
-        if stream not in self._dropped:
-            self._dropped[stream] = _dropped_ranges(reader, event.stream_id)
-        return any(dropped.first <= event.version <= dropped.last for dropped in self._dropped[stream])
+        if not self._is_dropped(stream, event.version):
+            self._dropped[stream] = _dropped_ranges(reader, event.stream_id)  # the job may have been deleted meanwhile
+        return self._is_dropped(stream, event.version)
+
+    def _is_dropped(self, stream: str, version: int) -> bool:
+        return any(dropped.first <= version <= dropped.last for dropped in self._dropped.get(stream, ()))
 
 
 def _dropped_ranges(reader: LogReader, stream_id: int) -> list[_Dropped]:

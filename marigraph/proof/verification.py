@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.exc import DBAPIError
 
 from domain.errors import NotFound
-from eventstore import EventStore, EventStoreError
+from eventstore import EventStore, EventStoreError, StorageError
 from eventstore.links import BadLink
-from eventstore.log_reading import LogReader, Readable, ReadOnlyLog, describe_error
+from eventstore.log_reading import LogReader, Readable, ReadOnlyLog
 from eventstore.ranges import NO_STREAM
 from eventstore.signing import read_public_key
-from eventstore.verify import DRIVER_ERRORS, ChainReport, Progress, Verification, verify_chain
+from eventstore.verification import Progress, Verification
+from eventstore.verify import ChainReport, verify_chain
 from marigraph.codec import stream_of
 from marigraph.proof.keys import own_key_id
 from marigraph.proof.payload_rules import LogRules
@@ -47,8 +47,8 @@ def verify_database(settings: Settings, request: Request, progress: Progress | N
         with ReadOnlyLog(settings.database) as log:
             _check_revision(log)
             return verify_log(log, settings, request, progress)
-    except DRIVER_ERRORS as error:
-        return _resource(ChainReport(unreadable=f"{shown(settings.database)}: {describe_error(error)}"), [])
+    except StorageError as error:
+        return _resource(ChainReport(unreadable=f"{shown(settings.database)}: {error}"), [])
 
 
 def verify_log(log: Readable, settings: Settings, request: Request, progress: Progress | None = None) -> dict[str, Any]:
@@ -149,7 +149,4 @@ def _resource(report: ChainReport, warnings: list[str], not_checked: str | None 
 
 def verify_job(store: EventStore, settings: Settings, job_id: str) -> dict[str, Any]:
     """Verify one job of an open store."""
-    try:
-        return verify_log(store, settings, Request(job_id))
-    except DBAPIError as error:
-        return _resource(ChainReport(unreadable=describe_error(error)), [])
+    return verify_log(store, settings, Request(job_id))

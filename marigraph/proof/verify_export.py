@@ -22,6 +22,7 @@ import re
 import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -269,25 +270,22 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         is_signed = read_public_key(given.public_key)
+    except (NotChecked, OSError, ImportError, ValueError) as error:
+        print("could not check:", error)
+        return 2
+    try:
         with zipfile.ZipFile(given.export) as archive:
             print("intact:", check_export(archive, is_signed))
     except Bad as error:
         print("TAMPERED:", error)
         return 1
-    except (KeyError, TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib_error()) as error:
-        print(f"TAMPERED: the export is damaged: {type(error).__name__}: {error}")
-        return 1
-    except (NotChecked, OSError, ImportError) as error:
+    except (NotChecked, OSError) as error:
         print("could not check:", error)
         return 2
+    except (KeyError, TypeError, ValueError, struct.error, zipfile.BadZipFile, zlib.error) as error:
+        print(f"TAMPERED: the export is damaged: {type(error).__name__}: {error}")
+        return 1
     return 0
-
-
-def zlib_error() -> type[Exception]:
-    """Return what reading a damaged archive may raise besides."""
-    import zlib
-
-    return zlib.error
 
 
 if __name__ == "__main__":

@@ -93,6 +93,7 @@ class SqlSource:
 
     def check(self, search: Search) -> None:
         """Refuse indices and fields that are not there."""
+        search.check_aggregations()
         with self._connected() as connection:
             for relation in self._find(connection, search):
                 self._time_of(connection, relation, search)

@@ -9,11 +9,12 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from domain.errors import Conflict, InvalidArgument, NotFound
-from domain.explanation import recombined, work_out
+from domain.explanation import Witness, explain, recombined, work_out
 from eventstore.tables import payloads, snapshots
 from marigraph import handlers, queries
 from marigraph.cli.main import execute
 from marigraph.explain import RecordChoice, explain_record
+from marigraph.replay import ModelSource
 from marigraph.tables import records
 from tests.support.jobs import (
     CONTEXT,
@@ -200,6 +201,32 @@ def test_a_record_that_is_not_there_is_not_found(app):
         explain_record(app, "nothing", HIGHEST)
     with pytest.raises(InvalidArgument, match="must lie between 1 and"):
         explain_record(app, "j", RecordChoice(0))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_parts_of_every_record_of_farequote_come_to_what_is_stored(sqlite_url, test_data):
+    with application(sqlite_url) as app:
+        data = farequote(test_data)
+        make_job(app, data)
+        post(app, data)
+        finish(app)
+        stored = {(r["timestamp"], r["by_field_value"]): r for r in stored_records(app) if not r["is_interim"]}
+        source = ModelSource(app.store, app.codec, "j", uses_snapshots=False)
+        folded, n_explained = source.nearest(0, 1), 0
+        witness = Witness(frozenset(timestamp // 1000 for timestamp, _ in stored))
+        for item, posted in source.steps(0):
+            if folded.model is not None:
+                folded.model.witness = witness
+            for bucket in folded.step(item, posted).buckets:
+                closing = witness.closings.pop(bucket.timestamp_ms // 1000, None)
+                for result in bucket.records:
+                    record = stored[bucket.timestamp_ms, result.by_field_value]
+                    probability, score = recombined(explain(closing, result))
+                    assert probability == pytest.approx(record["probability"], rel=1e-9, abs=0.0)
+                    assert score == pytest.approx(record["initial_record_score"], rel=1e-9, abs=1e-9)
+                    n_explained += 1
+        assert n_explained == len(stored) > 200
 
 
 @pytest.mark.slow

@@ -415,7 +415,7 @@ def test_usage_counts_jobs_by_state(http, j):
 
 ABSENT = [
     ("POST", "errors-job/_forecast"), ("DELETE", "errors-job/_forecast"), ("POST", "errors-job/_reset"),
-    ("POST", "_estimate_model_memory"), ("DELETE", "/_ml/_delete_expired_data"), ("POST", "/_ml/set_upgrade_mode"),
+    ("POST", "_estimate_model_memory"), ("POST", "/_ml/set_upgrade_mode"),
     ("POST", "errors-job/model_snapshots/1/_upgrade"), ("GET", "/_ml/calendars"), ("PUT", "/_ml/calendars/c"),
     ("POST", "/_ml/calendars/c/events"), ("PUT", "/_ml/calendars/c/jobs/j"), ("GET", "/_ml/filters"),
     ("PUT", "/_ml/filters/f"), ("POST", "/_ml/filters/f/_update"),

@@ -13,11 +13,19 @@ from marigraph import Marigraph
 from marigraph.access import AccessControl
 from marigraph.context import Context
 from marigraph.credentials import ScryptCost
+from marigraph.erasing import erase_job
 from marigraph.proof.sealing import seal_database
+from marigraph.retention import run_retention
 
 ROOT = Context("root", "request-1")
 CHEAP = ScryptCost(16, 1, 1)
 START_MS = 1_700_006_400_000
+DROPS = {"custom_settings": {"retention": {"payloads": "behind_snapshots"}}}
+KEPT = {
+    "b": {**DROPS, "model_snapshot_retention_days": 0, "results_retention_days": 0},
+    "c": {"custom_settings": {"erasable": True}},
+}
+"""Job b keeps little, the records of job c can be erased."""
 
 
 class Life:
@@ -34,6 +42,7 @@ class Life:
         self._steps: list[Callable[[], object]] = [
             self._put, self._open, self._post, self._post, self._post_again, self._flush, self._close, self._update,
             self._revert, self._delete, self._feed, self._create_key, self._revoke_key, self._user, self._seal,
+            self._retain, self._erase,
         ]  # fmt: skip
         self._last_post: bytes = b""
 
@@ -48,7 +57,7 @@ class Life:
 
     def begin(self) -> None:
         """Do once what every database has."""
-        for job_id in ("a", "b"):
+        for job_id in ("a", "b", "c"):
             self._put(job_id)
             self.ml.open_job(job_id)
             self._post(job_id)
@@ -67,9 +76,11 @@ class Life:
         return self._chance.choice(["a", "b", "c"])
 
     def _put(self, job_id: str | None = None) -> None:
+        job_id = job_id or self._job()
         detectors = [{"function": "mean", "field_name": "v", "by_field_name": "who"}]
         analysis = {"bucket_span": "1h", "detectors": detectors}
-        self.ml.put_job(job_id or self._job(), analysis_config=analysis, data_description={"time_format": "epoch_ms"})
+        description = {"time_format": "epoch_ms"}
+        self.ml.put_job(job_id, analysis_config=analysis, data_description=description, **KEPT.get(job_id, {}))
 
     def _open(self) -> None:
         self.ml.open_job(self._job())
@@ -124,6 +135,12 @@ class Life:
         action = self._chance.choice(["create_user", "change_password", "delete_user"])
         arguments = {"create_user": ("ann", "a long password", ("auditor",)), "change_password": ("ann", "another one")}
         getattr(self._control, action)(*arguments.get(action, ("ann",)), ROOT)
+
+    def _retain(self) -> None:
+        run_retention(self.ml.application, None, ROOT)
+
+    def _erase(self) -> None:
+        erase_job(self.ml.application, "c", ROOT)
 
     def _seal(self) -> None:
         self.seal()

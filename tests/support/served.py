@@ -21,18 +21,20 @@ def free_port() -> int:
 
 
 class Served:
-    """One process that serves a database; it can be stopped and started again on the same port."""
+    """One process that serves a database, of this program or of a source tree; it can be started again on its port."""
 
-    def __init__(self, database, log: Path):
+    def __init__(self, database, log: Path, *options: str, source: Path | None = None):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._database, self._log = str(database), log
+        self._database, self._log, self._options, self._source = str(database), log, options, source
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
         command = [sys.executable, "-m", "marigraph", "--db", self._database, "serve", "--port", str(self.port)]
+        command += self._options
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"COLUMNS": "200"})
+            environment = os.environ | {"COLUMNS": "200"} | ({"PYTHONPATH": str(self._source)} if self._source else {})
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=self._source)
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         while True:
             try:
@@ -59,9 +61,10 @@ class Served:
 
 
 @contextmanager
-def served(database, folder: Path):
+def served(database, folder: Path, *options: str, source: Path | None = None):
     """Serve a database for the time of the block."""
-    server = Served(database, folder / "serve.log")
+    log = folder / ("serve.log" if source is None else f"serve-{source.name}.log")
+    server = Served(database, log, *options, source=source)
     server.start()
     try:
         yield server
