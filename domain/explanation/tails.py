@@ -12,8 +12,9 @@ from domain.explanation.parts import Part, Stage, made, of, one
 from domain.explanation.worked import worked
 from domain.model import families, modes, recalibration, skewed, spread, stillness
 from domain.model.arrays import Floats
-from domain.model.families import COUNTS, HEAVY, HISTORY, MODES, MOMENTS, STUDENT, Setting
+from domain.model.families import COUNTS, HEAVY, HISTORY, MODES, MOMENTS, STUDENT
 from domain.model.probability import PROBABILITY_MIN, flat_limit, is_random_count
+from domain.model.setting import Setting
 
 if TYPE_CHECKING:
     from domain.explanation.values import ValueView

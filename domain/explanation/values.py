@@ -15,8 +15,9 @@ from domain.explanation.tails import still_stages, tail_stages
 from domain.model import expectation, forecast, spread
 from domain.model.arrays import Floats
 from domain.model.candidates import Candidates
-from domain.model.feature_model import COUNT, EXPECTATION, ORIGIN, SPREAD, FeatureModel, Judgement
+from domain.model.feature_model import COUNT, EXPECTATION, ORIGIN, SPREAD, FeatureModel
 from domain.model.functions import Feature
+from domain.model.judgement import Judgement
 
 MEANINGS: Final = {
     "day": "this hour of the day",

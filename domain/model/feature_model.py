@@ -5,7 +5,7 @@ Judging and learning are apart: ``judge`` reads only, so that results of a bucke
 The parts are ``expectation.py`` (what is expected), ``spread.py``, ``probability.py`` and ``novelty.py``.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, Final
 
 import numpy as np
@@ -14,8 +14,9 @@ from domain.config.functions import Side
 from domain.model import expectation, families, forecast, novelty, spread, stillness, unrest
 from domain.model.arrays import Arrays, Bools, Floats, Ints, Selection, capacity_for, grown, slots_of
 from domain.model.candidates import Candidates
-from domain.model.expectation import Expectation, Expectations
+from domain.model.expectation import Expectations
 from domain.model.functions import Feature
+from domain.model.judgement import Judgement, Learnt
 from domain.model.plot import Bounds, bounds_around
 from domain.model.probability import (
     COUNT_MIN,
@@ -28,6 +29,7 @@ from domain.model.probability import (
     student_tail,
     tail_dof,
 )
+from domain.model.setting import Setting
 
 COUNT, TIME, ORIGIN = range(3)
 EXPECTATION: Final = slice(3, 3 + expectation.N_ROWS)
@@ -47,71 +49,6 @@ BYTES_PER_SERIES: Final = (
     + stillness.BYTES_PER_SERIES
     + unrest.BYTES_PER_SERIES
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What was found of the values of one bucket.
-
-    Attributes
-    ----------
-    selection : slice or ndarray
-        The slots judged.
-    rows : ndarray of shape (N_ROWS, m)
-        A copy of their state.
-    x, y, residual, scale, z : ndarray of shape (m,)
-        Values; the same relative to their origin; distance to the expected ones; usual distance; their ratio.
-    mixed : ndarray of shape (m,)
-        The expected value, relative to the origin.
-    expectation : Expectation
-        Of what it is made.
-    news : novelty.News
-        How far each series went beyond what it showed before.
-    still : stillness.Stand
-        Where values stand still.
-    unrest : ndarray of shape (m,) or None
-        How many times farther than usual values lie at this hour of the day; None: as far.
-    of_families : ndarray of shape (families.N_ROWS, m) or None
-        Their state of the families, where it may have moved on since.
-    """
-
-    selection: Selection
-    time_seconds: float
-    rows: Floats
-    x: Floats
-    y: Floats
-    mixed: Floats
-    residual: Floats
-    scale: Floats
-    z: Floats
-    expectation: Expectation
-    news: novelty.News
-    still: stillness.Stand
-    unrest: Floats | None = None
-    of_families: Floats | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Learnt:
-    """What the values of one bucket made of the rows, and what is left to be learnt of them.
-
-    Attributes
-    ----------
-    selection : slice or ndarray
-    time_seconds : float
-    rows : ndarray of shape (N_ROWS, m)
-        As they are to be kept, but for number and time of the values.
-    value, z, scale, y : ndarray of shape (m,)
-        As of the ``Expectation`` and the ``Judgement``.
-    """
-
-    selection: Selection
-    time_seconds: float
-    rows: Floats
-    value: Floats
-    z: Floats
-    scale: Floats
-    y: Floats
 
 
 class FeatureModel:
@@ -275,14 +212,14 @@ class FeatureModel:
         np.maximum(probability, _limit(rows[SPREAD], scale, rows[COUNT]), out=probability)
         return exponents, np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
 
-    def setting_of(self, judged: Judgement, at: Ints) -> families.Setting:
+    def setting_of(self, judged: Judgement, at: Ints) -> Setting:
         """Return what the families judge values by, at places among those judged."""
         z, y, scale = judged.z[at], judged.y[at], judged.scale[at]
         if judged.unrest is not None:
             z, y = unrest.calmed(z, y, scale, judged.unrest[at])
         return self.setting(judged.rows[:, at], z, scale, y, judged.mixed[at])
 
-    def setting(self, rows: Floats, z: Floats, scale: Floats, y: Floats, mixed: Floats) -> families.Setting:
+    def setting(self, rows: Floats, z: Floats, scale: Floats, y: Floats, mixed: Floats) -> Setting:
         """Return what the families judge values by.
 
         Parameters
@@ -296,7 +233,7 @@ class FeatureModel:
         lean, below, above = spread.leaning(residuals)
         # A block has many scales; the last is as good as any here.
         dof = tail_dof(square, absolute, scale if scale.ndim == 1 else scale[-1], n_effective)
-        return families.Setting(
+        return Setting(
             z=z,
             scale=scale,
             y=y,

@@ -17,8 +17,9 @@ from domain.config.functions import Side
 from domain.model import cycles, families, novelty, seasons, stillness, unrest
 from domain.model.arrays import Floats, Ints, Selection
 from domain.model.candidates import Candidates
-from domain.model.feature_model import N_ROWS, FeatureModel, Judgement, Learnt, nothing_unusual
+from domain.model.feature_model import N_ROWS, FeatureModel, nothing_unusual
 from domain.model.functions import Feature
+from domain.model.judgement import Judgement, Learnt
 from domain.model.tracing import Compiled, Path, Trace, Traced, compile_trace
 
 SLOT: Final = slice(0, 1)
