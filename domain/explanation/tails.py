@@ -79,7 +79,7 @@ def _lean_stage(view: ValueView, setting: Setting, distance: Stage) -> Stage:
         "how much farther residuals of this sign reach",
         "lean",
         signed_square=rows[spread.SIGNED],
-        mean_square=rows[spread.SQUARE],
+        mean_square=rows[spread.CALM],
         distance=distance,
     )
 
@@ -92,7 +92,7 @@ def _dof_stage(view: ValueView, setting: Setting, wide: Stage) -> Stage:
         "the fewer, the heavier the tails",
         "dof",
         mean_absolute=rows[spread.ABSOLUTE],
-        mean_square=rows[spread.SQUARE],
+        mean_square=rows[spread.CALM],
         values=min(float(view.count[0]), view.model.long_memory_buckets),
         spread=wide,
     )

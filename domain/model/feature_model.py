@@ -228,7 +228,7 @@ class FeatureModel:
         z, scale, y, mixed : ndarray of shape (k,) or (n, k)
         """
         residuals, count, origin = rows[SPREAD], rows[COUNT], rows[ORIGIN]
-        square, absolute = residuals[spread.SQUARE], residuals[spread.ABSOLUTE]
+        square, absolute = residuals[spread.CALM], residuals[spread.ABSOLUTE]
         n_effective = np.minimum(count, self.long_memory_buckets)
         lean, below, above = spread.leaning(residuals)
         # A block has many scales; the last is as good as any here.
@@ -402,8 +402,9 @@ class FeatureModel:
         fade = np.minimum(away * (1.0 / spread.RANGE_MEMORY_SECONDS), 1.0)
         widest = judged.scale * (spread.WINSOR + 20.0 * shift + 40.0 / np.maximum(count, 1.0))
         squares = gains[forecast.ERROR_MEMORY :]
-        residual = judged.residual if judged.unrest is None else judged.residual / judged.unrest
-        spread.learn(rows[SPREAD], residual, widest, value=believed, slow=slow, gains=squares, fade=fade)
+        residual = judged.residual
+        calm = residual if judged.unrest is None else residual / judged.unrest
+        spread.learn(rows[SPREAD], residual, calm, widest, value=believed, slow=slow, gains=squares, fade=fade)
         self.novelty.learn(judged.news, judged.x, judged.time_seconds, away=away, count=count)
         self.stillness.learn(judged.selection, judged.y, judged.still)
         value = judged.expectation.value
