@@ -324,7 +324,7 @@ class ReadOnlyLog:
         try:
             with self.engine.connect() as connection:
                 yield connection
-        except DBAPIError as error:
+        except (DBAPIError, UnicodeDecodeError) as error:  # the driver's own message may quote a damaged schema
             raise StorageError(describe_error(error)) from error
 
     def close(self) -> None:

@@ -3,10 +3,11 @@
 What-if runs and replays of bundles fill one; nothing in it needs to be durable before it is kept under a name.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,10 @@ def row_count(connection: Connection, job_id: str) -> int:
     """Return how many rows of results a job has."""
     counts = (select(func.count()).select_from(table).where(table.c.job_id == job_id) for table in TABLES)
     return sum(connection.scalar(count) or 0 for count in counts)
+
+
+def pages(rows: Iterable[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    """Cut rows into lists of a size, the last one shorter."""
+    iterator = iter(rows)
+    while page := list(islice(iterator, size)):
+        yield page
