@@ -323,6 +323,23 @@ class TestSchedule:
         run_retention(app, None, CONTEXT)  # somebody's own run does not count
         assert Retainer(app, self.AT).look()
 
+    def test_a_job_that_is_deleted_meanwhile_does_not_keep_the_others_from_it(self, app, clock, monkeypatch):
+        create(app, **SETTINGS)
+        run_days(app, clock, *range(4))
+        handlers.create_job(app, "a", BODY, CONTEXT)
+        match = retention.match_jobs
+
+        def late(*arguments):
+            matched = match(*arguments)
+            handlers.delete_job(app, "a", CONTEXT)
+            return matched
+
+        monkeypatch.setattr(retention, "match_jobs", late)
+        retainer = Retainer(app, self.AT)
+        clock.now_ms += DAY_MS
+        assert retainer.look()
+        assert len(events_of(app, "results_dropped")) == 1
+
     def test_another_server_at_work_is_left_alone(self, app, clock):
         retainer = Retainer(app, self.AT)
         clock.now_ms += DAY_MS
