@@ -87,10 +87,10 @@ def test_the_table_of_commands_names_every_command(capsys):
 def test_the_audit_query_runs(database_url):
     [query] = blocks("sql")
     with application(database_url) as app:
-        make_job(app, DATA)
+        make_job(app, DATA, "web")
         with app.store.reading() as connection:
             rows = connection.execute(text(query)).all()
-    assert [(row.name, row.type) for row in rows] == [("job-j", "opened")]
+    assert [(row.job_id, row.ending) for row in rows] == [("web", "open")]
 
 
 def shape(line):
