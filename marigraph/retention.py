@@ -27,7 +27,7 @@ from eventstore.events import PAGE
 from marigraph.application import Application
 from marigraph.codec import build_codec, new_event, recorded, stream_of
 from marigraph.context import Context
-from marigraph.erasing import finish_erasures
+from marigraph.erasing import finish_deletions, finish_erasures
 from marigraph.queries import match_jobs
 from marigraph.replay import STATE_SCHEMA, ModelSource
 from marigraph.results import results_version, subscriber_of
@@ -112,6 +112,7 @@ def run_retention(
     if not dry_run:
         check_finished(app.store, ERASURE_REVISION)
         finish_erasures(app)
+        finish_deletions(app)
     found = []
     for job in matched:
         try:

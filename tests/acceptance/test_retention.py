@@ -275,6 +275,17 @@ class TestRetention:
         assert len(events_of(lived, "payloads_dropped")) == 1
         assert failures(lived) == []
 
+    def test_what_a_crash_left_of_a_deleted_job_goes_too(self, lived, monkeypatch):
+        def crash(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(handlers, "remove_job", crash)
+            handlers.delete_job(lived, "j", CONTEXT)
+        assert count(lived, payloads) == 5
+        run_retention(lived, None, CONTEXT)
+        assert [count(lived, table) for table in (payloads, snapshots, *RESULT_TABLES)] == [0] * 7
+
     @ON_BOTH
     def test_rows_go_in_bounded_batches_until_none_is_left(self, app, clock, monkeypatch):
         monkeypatch.setattr(retention, "ROWS_PER_COMMIT", 7)
@@ -539,7 +550,7 @@ def test_a_copy_has_the_results_that_could_not_be_made_again(app, url, clock, tm
 
 @pytest.mark.slow
 @ON_BOTH
-def test_retention_beside_posts_and_a_reader_disturbs_neither(app, url, clock):
+def test_retention_beside_posts_disturbs_none_of_them(app, url, clock):
     create(app, DROPPING, **{**SETTINGS, "results_retention_days": 0})
     done = threading.Event()
 
