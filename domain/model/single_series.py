@@ -14,11 +14,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from domain.config.functions import Side
-from domain.model import cycles, families, novelty, seasons, stillness
+from domain.model import cycles, families, novelty, seasons, stillness, unrest
 from domain.model.arrays import Floats, Ints, Selection
 from domain.model.candidates import Candidates
-from domain.model.feature_model import N_ROWS, FeatureModel, Judgement, Learnt, nothing_unusual
+from domain.model.feature_model import N_ROWS, FeatureModel, nothing_unusual
 from domain.model.functions import Feature
+from domain.model.judgement import Judgement, Learnt
 from domain.model.tracing import Compiled, Path, Trace, Traced, compile_trace
 
 SLOT: Final = slice(0, 1)
@@ -55,6 +56,7 @@ class Kind(NamedTuple):
     bucket_span_seconds: int
     has_modes: bool
     has_period: bool
+    has_unrest: bool
 
 
 class Program:
@@ -105,6 +107,7 @@ def build_step(kind: Kind, trace: Trace) -> Sequence[Any]:
     given = model.expectations
     given.seasons = _GivenSeasons(kind.bucket_span_seconds, trace)
     given.cycles = _GivenCycles(kind.bucket_span_seconds, trace if kind.has_period else None)
+    model.unrest = _GivenUnrest(kind.bucket_span_seconds, trace if kind.has_unrest else None)
     judged = model.judge(SLOT, x, time_seconds)
     is_unusual, is_mature = model.screen(judged, model.side, judged.still.exponents)
     still = np.empty(0) if judged.still.exponents is None else judged.still.exponents
@@ -137,6 +140,7 @@ def build_candidates(kind: Kind, is_still: bool, trace: Trace) -> Sequence[Any]:
         expectation=None,
         news=news,
         still=still(None, None, exponents if is_still else None),
+        unrest=trace.input(1) if kind.has_unrest else None,
     )
     found = model.candidates(judged)
     return [getattr(found, name) for name in FOUND] if found.slots.size else []
@@ -180,6 +184,17 @@ class _GivenCycles(cycles.Cycles):
 
     def put(self, outlook: cycles.Outlook, selection: Selection) -> None:
         self.cells = outlook.cells
+
+
+class _GivenUnrest(unrest.Unrest):
+    """How much farther than usual values lie, as an input of a trace, or not at all."""
+
+    def __init__(self, bucket_span_seconds: int, trace: Trace | None) -> None:
+        super().__init__(bucket_span_seconds)
+        self._factor: Any = None if trace is None else trace.input(1)
+
+    def read(self, selection: Selection, time_seconds: float) -> Floats | None:
+        return self._factor  # type: ignore[no-any-return]
 
 
 _NOWHERE: Final = np.empty(0, np.int64)
@@ -233,7 +248,8 @@ class SingleSeries:
         of_hours, cycles_ = model.expectations.seasons.table, model.expectations.cycles
         index, share = seasons.cells_at(time_seconds)
         period = cycles_.read(time_seconds, SLOT)
-        kind = Kind(*self._kind, model.families.has_modes, period is not None)
+        factor = model.unrest.read(SLOT, time_seconds)
+        kind = Kind(*self._kind, model.families.has_modes, period is not None, factor is not None)
         tables = [model.rows, model.novelty.streams, model.novelty.rows, model.stillness.rows]
         asked = (x.tolist(), (time_seconds,))
         before = [table[..., 0].ravel().tolist() for table in tables]
@@ -242,6 +258,8 @@ class SingleSeries:
         if period is not None:
             of_period = (period.value, period.is_over_day, period.gain_min, period.shares, period.cells)
             given += [array.ravel().tolist() for array in of_period]
+        calm = [] if factor is None else [factor.tolist()]
+        given += calm
         path, made = step_of(kind).run(self._paths[0], *asked, *before, of_families[TO_JUDGE], *given)
         (is_unusual,), (is_mature,), of_value, mixed, still, streams, noise_z, *after, cells, of_cycle = made
         found = nothing_unusual(int(is_mature))
@@ -250,7 +268,7 @@ class SingleSeries:
             rows, past, records, _ = before
             program = candidates_of(kind, is_still=bool(still))
             inputs = (*asked, rows, past, records, of_families, of_value, mixed, still, streams, noise_z)
-            of_candidates, unusual = program.run(of_candidates, *inputs)
+            of_candidates, unusual = program.run(of_candidates, *inputs, *calm)
             found = Candidates(SLOTS, n_judged=1, **dict(zip(FOUND, np.array(unusual), strict=True)))
         self._paths = path, of_candidates
         for table, values in zip(tables[1:], after[1:], strict=True):
