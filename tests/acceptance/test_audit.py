@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from contextlib import closing
 from itertools import pairwise
 
 import pytest
@@ -13,7 +14,10 @@ from marigraph.audit.scope import Asked
 from marigraph.audit.sessions import list_gaps
 from marigraph.cli.main import execute
 from marigraph.library import Marigraph
+from marigraph.remote import RemoteMarigraph
+from marigraph.settings import Credentials
 from tests.support.postgres import conninfo
+from tests.support.serving import client_of
 
 START = 1_700_006_400_000
 SPAN = 60_000
@@ -383,3 +387,28 @@ def test_errors_of_the_command_line_are_one_line(cli):
     code, out, err = cli("history", "nobody")
     assert (code, out) == (2, "")
     assert err == "marigraph: No known job with id 'nobody'\n"
+
+
+@pytest.fixture(scope="module")
+def server(ml):
+    with client_of(ml.url) as client:
+        yield client
+
+
+@pytest.mark.parametrize("noun", sorted({*LISTS, "lineage"} - {"gaps", "sessions"}))
+def test_a_server_answers_as_the_library_does(ml, server, noun):
+    path = {"job_id": "web"} if noun not in ("access", "searches") else {}
+    parameters = {"timestamp": START + 6 * SPAN, "bucket": True} if noun == "lineage" else {}
+    with closing(RemoteMarigraph(str(server.base_url), Credentials(None, None, None), "r")) as remote:
+        assert remote.perform(f"audit_{noun}", path, parameters) == ml.perform(f"audit_{noun}", path, parameters)
+
+
+def test_pages_are_bounded_over_http_too(ml, server):
+    answer = server.get("/_audit/history?size=10001")
+    assert answer.status_code == 400
+    assert "size must be between 1 and 10000" in answer.json()["error"]["reason"]
+    first = server.get("/_audit/history/web?size=2").json()
+    second = server.get(f"/_audit/history/web?size=2&after={first['next']}").json()
+    assert [each["version"] for each in (*first["events"], *second["events"])] == [1, 2, 3, 4]
+    assert server.get("/_audit/history/nobody").status_code == 404
+    assert server.get("/_audit/history?from=3").status_code == 400
