@@ -135,7 +135,7 @@ def whole_reads(plan: list[dict[str, Any]]) -> list[str]:
             is_every_stream = is_every_stream or not (is_bound or "entity_id = " in chosen or "(name = " in chosen)
         elif table in LOG_TABLES and not is_bound:
             found.append(f"{node['Node Type']} on {table}")
-        every_event = every_event or condition == "(stream_id = s.id)"
+        every_event = every_event or ("stream_id = s.id" in condition and "version" not in condition)
     return [*found, *(["every event of every stream"] if every_event and is_every_stream else [])]
 
 
