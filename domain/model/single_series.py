@@ -6,7 +6,7 @@ first taken, once for all jobs of a kind. The tables stay where they are, and th
 buckets need: the families' blocks, the search for periods.
 """
 
-import operator
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
@@ -17,14 +17,12 @@ from domain.config.functions import Side
 from domain.model import cycles, families, novelty, seasons, stillness
 from domain.model.arrays import Floats, Ints, Selection
 from domain.model.candidates import Candidates
-from domain.model.feature_model import N_ROWS, FeatureModel, Judgement, Learnt, nothing_unusual
+from domain.model.feature_model import FeatureModel, Judgement, Learnt, nothing_unusual
 from domain.model.functions import Feature
-from domain.model.tracing import Compiled, Path, Trace, Traced, compile_trace
+from domain.model.tracing import Compiled, Path, Trace, Traced, compile_trace, elements
 
 SLOT: Final = slice(0, 1)
 SLOTS: Final = np.zeros(1, np.int64)
-TABLES: Final = (("", "rows"), ("novelty", "streams"), ("novelty", "rows"), ("stillness", "rows"))
-"""What is read and written of a model at every value: of which part, and its name there."""
 TO_JUDGE: Final = slice(families.SCREEN, families.MODES.stop)
 """What the judging of a value needs of the families."""
 FOUND: Final = (
@@ -95,51 +93,48 @@ class Program:
 def build_step(kind: Kind, trace: Trace) -> Sequence[Any]:
     """Judge and learn a value."""
     model = _any(FeatureModel(*kind[:3]))
-    x, time_seconds = trace.input(1), trace.input(1)
-    for part, name in TABLES:
-        owner = operator.attrgetter(part)(model) if part else model
-        setattr(owner, name, trace.input(*getattr(owner, name).shape[:-1], 1))
+    asked, packed = trace.input(4), _pack(model, trace)
     model.families.rows = Traced(trace, np.zeros((families.N_ROWS, 1), object))
     model.families.rows[TO_JUDGE] = trace.input(TO_JUDGE.stop - TO_JUDGE.start, 1)
     model.families.has_modes = kind.has_modes
     given = model.expectations
-    given.seasons = _GivenSeasons(kind.bucket_span_seconds, trace)
+    given.seasons = _GivenSeasons(kind.bucket_span_seconds, trace, asked[2:].reshape(2, 1, 1))
     given.cycles = _GivenCycles(kind.bucket_span_seconds, trace if kind.has_period else None)
-    judged = model.judge(SLOT, x, time_seconds)
-    is_unusual, is_mature = model.screen(judged, model.side, judged.still.exponents)
-    still = np.empty(0) if judged.still.exponents is None else judged.still.exponents
-    to_ask = [each.copy() for each in (judged.mixed, still, judged.news.streams, judged.news.noise_z)]
+    judged = model.judge(SLOT, asked[0:1], asked[1:2])
+    still, news = judged.still.exponents, judged.news
+    is_unusual, is_mature = model.screen(judged, model.side, still)
+    still = np.zeros(1) if still is None else still
+    to_ask = elements(judged.mixed, still, news.streams, news.noise_z)
     learnt = model.take_in(judged)
-    of_value = np.stack([learnt.value, learnt.z, learnt.scale, learnt.y])
-    tables = [learnt.rows, model.novelty.streams, model.novelty.rows, model.stillness.rows]
-    return [is_unusual, is_mature, of_value, *to_ask, *tables, given.seasons.cells, given.cycles.cells]
+    model.rows[...] = learnt.rows
+    of_value = elements(learnt.value, learnt.z, learnt.scale, learnt.y)
+    return [elements(is_unusual, is_mature), of_value, to_ask, packed, given.seasons.cells, given.cycles.cells]
 
 
-def build_candidates(kind: Kind, is_still: bool, trace: Trace) -> Sequence[Any]:
+def build_candidates(kind: Kind, trace: Trace) -> Sequence[Any]:
     """Say how unusual a value is, before it is learnt."""
     model, judged, news, still = map(_any, (FeatureModel(*kind[:3]), Judgement, novelty.News, stillness.Stand))
-    x, time_seconds, rows = trace.input(1), trace.input(1), trace.input(N_ROWS, 1)
-    model.novelty.streams = trace.input(*model.novelty.streams.shape[:-1], 1)
-    model.novelty.rows = trace.input(len(model.novelty.rows), 1)
+    asked = trace.input(4)
+    _pack(model, trace)
     model.families.rows, model.families.has_modes = trace.input(families.N_ROWS, 1), kind.has_modes
-    (_, z, scale, y), mixed, exponents = trace.input(4, 1), trace.input(1), trace.input(int(is_still))
-    news = news(SLOT, trace.input(3, novelty.N_SCALES, 1), trace.input(novelty.N_SCALES, 1))
+    (_, z, scale, y), found = trace.input(4, 1), trace.input(2 + 4 * novelty.N_SCALES, 1)
+    streams = found[2 : 2 + 3 * novelty.N_SCALES].reshape(3, novelty.N_SCALES, 1)
     judged = judged(
         selection=SLOT,
-        time_seconds=time_seconds,
-        rows=rows,
-        x=x,
+        time_seconds=asked[1:2],
+        rows=model.rows,
+        x=asked[0:1],
         y=y,
-        mixed=mixed,
+        mixed=found[0],
         residual=None,
         scale=scale,
         z=z,
         expectation=None,
-        news=news,
-        still=still(None, None, exponents if is_still else None),
+        news=news(SLOT, streams, found[-novelty.N_SCALES :]),
+        still=still(None, None, found[1]),
     )
-    found = model.candidates(judged)
-    return [getattr(found, name) for name in FOUND] if found.slots.size else []
+    candidates = model.candidates(judged)
+    return [elements(*(getattr(candidates, name) for name in FOUND))] if candidates.slots.size else [elements()]
 
 
 def _any(value: Any) -> Any:
@@ -150,9 +145,9 @@ def _any(value: Any) -> Any:
 class _GivenSeasons(seasons.Seasons):
     """Seasons whose cells are inputs of a trace."""
 
-    def __init__(self, bucket_span_seconds: int, trace: Trace) -> None:
+    def __init__(self, bucket_span_seconds: int, trace: Trace, shares: Any) -> None:
         super().__init__(bucket_span_seconds)
-        self._shares: Any = trace.input(2, 1, 1)
+        self._shares = shares
         self.cells: Any = trace.input(2, 2 * seasons.N_SEASONS, 1)
 
     def gather(self, time_seconds: float, selection: Selection) -> tuple[Ints, Floats, Floats]:
@@ -192,9 +187,9 @@ def step_of(kind: Kind) -> Program:
 
 
 @lru_cache(maxsize=64)
-def candidates_of(kind: Kind, *, is_still: bool) -> Program:
+def candidates_of(kind: Kind) -> Program:
     """Return what says how unusual a value is."""
-    return Program(partial(build_candidates, kind, is_still))
+    return Program(partial(build_candidates, kind))
 
 
 class SingleSeries:
@@ -210,6 +205,7 @@ class SingleSeries:
         self._model = model
         self._kind = (model.feature, model.side, bucket_span_seconds)
         self._paths: tuple[Path, Path] = ((), ())
+        self._packed = _pack(model)
 
     def find_and_learn(self, x: Floats, time_seconds: float) -> Candidates:
         """Judge the value of a bucket, learn it, and return it if it is unusual.
@@ -220,6 +216,8 @@ class SingleSeries:
         time_seconds : float
             Middle of the bucket.
         """
+        if not _is_packed(self._model, self._packed):  # a copy, or loaded
+            self._packed = _pack(self._model)
         try:
             return self._find_and_learn(x, time_seconds)
         except ArithmeticError:  # what floats refuse, arrays make infinite; nothing is learnt yet
@@ -229,36 +227,54 @@ class SingleSeries:
             return found
 
     def _find_and_learn(self, x: Floats, time_seconds: float) -> Candidates:
-        model = self._model
-        of_hours, cycles_ = model.expectations.seasons.table, model.expectations.cycles
+        model, of_hours = self._model, self._model.expectations.seasons.table
         index, share = seasons.cells_at(time_seconds)
-        period = cycles_.read(time_seconds, SLOT)
+        period = model.expectations.cycles.read(time_seconds, SLOT)
         kind = Kind(*self._kind, model.families.has_modes, period is not None)
-        tables = [model.rows, model.novelty.streams, model.novelty.rows, model.stillness.rows]
-        asked = (x.tolist(), (time_seconds,))
-        before = [table[..., 0].ravel().tolist() for table in tables]
+        asked = (float(x[0]), time_seconds, 1.0 - share, share)
+        before = self._packed[:, 0].tolist()
         of_families = model.families.rows[:, 0].tolist()
-        given = [(1.0 - share, share), of_hours[:, index, 0].ravel().tolist()]
+        cells = of_hours[:, index, 0].ravel().tolist()
+        of_period: tuple[Any, ...] = ()
         if period is not None:
-            of_period = (period.value, period.is_over_day, period.gain_min, period.shares, period.cells)
-            given += [array.ravel().tolist() for array in of_period]
-        path, made = step_of(kind).run(self._paths[0], *asked, *before, of_families[TO_JUDGE], *given)
-        (is_unusual,), (is_mature,), of_value, mixed, still, streams, noise_z, *after, cells, of_cycle = made
-        found = nothing_unusual(int(is_mature))
-        of_candidates = self._paths[1]
+            own = (period.value, period.is_over_day, period.gain_min, period.shares, period.cells)
+            of_period = tuple(array.ravel().tolist() for array in own)
+        path, made = step_of(kind).run(self._paths[0], asked, before, of_families[TO_JUDGE], cells, *of_period)
+        (is_unusual, is_mature), of_value, to_ask, after, cells, of_period = made
+        found, of_candidates = nothing_unusual(int(is_mature)), self._paths[1]
         if is_unusual:
-            rows, past, records, _ = before
-            program = candidates_of(kind, is_still=bool(still))
-            inputs = (*asked, rows, past, records, of_families, of_value, mixed, still, streams, noise_z)
-            of_candidates, unusual = program.run(of_candidates, *inputs)
-            found = Candidates(SLOTS, n_judged=1, **dict(zip(FOUND, np.array(unusual), strict=True)))
+            program = candidates_of(kind)
+            of_candidates, unusual = program.run(of_candidates, asked, before, of_families, of_value, to_ask)
+            found = Candidates(SLOTS, n_judged=1, **dict(zip(FOUND, np.array(unusual[0])[:, None], strict=True)))
         self._paths = path, of_candidates
-        for table, values in zip(tables[1:], after[1:], strict=True):
-            table[..., 0] = np.array(values).reshape(table.shape[:-1])
+        self._packed[:, 0] = after
         of_hours[:, index, 0] = np.array(cells).reshape(2, -1)
         if period is not None:
-            period.cells[...] = np.array(of_cycle).reshape(period.cells.shape)
-            cycles_.put(period, SLOT)
-        learnt = Learnt(SLOT, time_seconds, np.array(after[0])[:, None], *np.array(of_value)[:, None])
-        model.keep(learnt, found)
+            period.cells[...] = np.array(of_period).reshape(period.cells.shape)
+            model.expectations.cycles.put(period, SLOT)
+        model.keep(Learnt(SLOT, time_seconds, model.rows[:, SLOT], *np.array(of_value)[:, None]), found)
         return found
+
+
+def _tables(model: FeatureModel) -> list[Floats]:
+    """Return what is read and written of a model at every value."""
+    return [model.rows, model.novelty.streams, model.novelty.rows, model.stillness.rows]
+
+
+def _pack(model: Any, trace: Trace | None = None) -> Any:
+    """Let the tables of a model lie in one array, as views of it: one look, or one input of a trace, for all."""
+    tables = _tables(model)
+    n_rows = [math.prod(table.shape[:-1]) for table in tables]
+    packed: Any = np.empty((sum(n_rows), tables[0].shape[-1])) if trace is None else trace.input(sum(n_rows), 1)
+    views, start = [], 0
+    for table, n in zip(tables, n_rows, strict=True):
+        views.append(packed[start : start + n].reshape(*table.shape[:-1], -1))
+        if trace is None:
+            views[-1][...] = table
+        start += n
+    model.rows, model.novelty.streams, model.novelty.rows, model.stillness.rows = views
+    return packed
+
+
+def _is_packed(model: FeatureModel, packed: Floats) -> bool:
+    return all(table.base is packed for table in _tables(model))
