@@ -336,7 +336,8 @@ class DetectorModel:
             found = replace(found, is_news=found.is_news * heard)
         strengths = found.strength() * found.is_news
         ordinary = share * severity(exponents)
-        scores = np.maximum(ordinary, novelty.score(strengths))
+        is_news = bool(strengths.any())
+        scores = np.maximum(ordinary, novelty.score(strengths)) if is_news else ordinary
         at = found.slots if peak_slots is None else peak_slots
         heights = height_of(exponents)
         earlier = faded(peaks[0, at], middle - peaks[1, at])
@@ -345,7 +346,7 @@ class DetectorModel:
         is_shared = peak_slots is not None
         if not is_interim:
             _learn_peaks(peaks[:2], at, of_all[0], earlier, middle, is_shared=is_shared)
-        if len(peaks) > 2 and of_all[1].any():
+        if len(peaks) > 2 and is_news and of_all[1].any():
             earlier_strengths = faded(peaks[2, at], middle - peaks[3, at])
             is_higher |= risen(of_all[1], earlier_strengths, RISE_STRENGTH_MIN)
             if not is_interim:
