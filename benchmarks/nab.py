@@ -9,6 +9,7 @@ import argparse
 import csv
 import importlib.util
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.ingest import yardstick
 from benchmarks.table import print_table
 from marigraph import handlers, queries
 from marigraph.application import Application
@@ -40,6 +42,7 @@ def main(arguments: list[str]) -> None:
     corpus, scorer = Path(root) / "data" / "nab", load_scorer(Path(root) / "tools" / "score_nab.py")
     labels = scorer.load_labels(corpus / "windows.json")
     files = sorted(path for path in (corpus / "data").rglob("*.csv"))
+    unit = [yardstick()]
     started, n_rows = time.process_time(), 0
     scores = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -53,6 +56,7 @@ def main(arguments: list[str]) -> None:
                 write_scores(options.write / name, times, values, scores[name][1])
         app.close()
     seconds = time.process_time() - started
+    unit.append(yardstick())
     results = scorer.score_set(scores, labels)
     rows = [
         (
@@ -65,7 +69,9 @@ def main(arguments: list[str]) -> None:
         for profile, result in ((profile, results[profile]) for profile in PROFILES)
     ]
     print_table(f"NAB, {len(files)} files", ("profile", "score", "threshold", "windows hit", "false alarms"), rows)
-    print(f"{n_rows:,} rows in {seconds:.1f} CPU s, {n_rows / seconds:,.0f} rows per CPU second")
+    rate = n_rows / seconds
+    per_yardstick = [f"{rate * statistics.mean(filter(None, unit)):,.0f} per yardstick"] if all(unit) else []
+    print(f"{n_rows:,} rows in {seconds:.1f} CPU s: {', '.join([f'{rate:,.0f} per CPU second', *per_yardstick])}")
     if options.per_file:
         per_file = results["standard"].per_file
         found = [

@@ -87,6 +87,8 @@ class DetectorModel:
     influencers : tuple of str
         Influencer fields that do not tell its series apart.
     features : list of Judge
+    singles : dict of int to SingleSeries
+        The features that are judged and learnt by compiled functions, as there is one series and nothing to explain.
     calibrations : list of Calibration
         One per feature, over all series.
     groups : dict of str to Groups
@@ -108,7 +110,6 @@ class DetectorModel:
         self.traits = FUNCTIONS[detector.base_function]
         terms = (detector.partition_field_name, detector.by_field_name, detector.over_field_name)
         self.series = SeriesTable(tuple(name for name in terms if name is not None))
-        terms_given = any(name is not None for name in terms)
         self.influencers = tuple(name for name in influencers if name not in self.series.fields)
         self.features: list[Judge] = [
             make_judge(feature, detector, bucket_span_seconds) for feature in self.traits.features
@@ -116,7 +117,7 @@ class DetectorModel:
         self.singles = {
             index: SingleSeries(model, bucket_span_seconds)
             for index, model in enumerate(self.features)
-            if isinstance(model, FeatureModel) and not terms_given and not self.influencers
+            if isinstance(model, FeatureModel) and not self.series.fields and not self.influencers
         }
         self.calibrations = [Calibration(bucket_span_seconds) for _ in self.features]
         self.open_bytes = 8 * len(ACCUMULATORS[self.traits.accumulator].INITIAL) * n_open_max

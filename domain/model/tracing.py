@@ -378,9 +378,9 @@ class _Text:
     def __init__(self, nodes: Sequence[Node], kept: Iterable[Any]) -> None:
         uses: Counter[int] = Counter()
         for node in nodes:
-            twice = 2 if node.operation in EXTREMES.values() else 1
-            uses.update({operand.place: twice for operand in node.operands if isinstance(operand, Node)})
-        uses.update({cell.place: 2 for cell in kept if isinstance(cell, Node)})
+            times = 2 if node.operation in EXTREMES.values() else 1
+            uses.update(times * [operand.place for operand in node.operands if isinstance(operand, Node)])
+        uses.update(2 * [cell.place for cell in kept if isinstance(cell, Node)])
         self._is_named = {node.place for node in nodes if node.operation == "input" or uses[node.place] > 1}
         self._texts: dict[int, str] = {}
 
