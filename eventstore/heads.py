@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from eventstore.chain import GENESIS
+from eventstore.errors import StorageError
 from eventstore.links import BadLink, show
 from eventstore.log_reading import HeadState, LogReader
 
@@ -22,6 +23,9 @@ def check_heads(reader: LogReader, report: ChainReport, *, fences: bool) -> Iter
             bad = _check(reader, head, fences=fences)
             if bad is not None:
                 yield bad
+        if page[-1].id <= after:
+            msg = f"the pages of the database are out of order: stream {page[-1].id} follows {after}"
+            raise StorageError(msg)
         after = page[-1].id
 
 

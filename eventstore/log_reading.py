@@ -24,6 +24,7 @@ from eventstore.urls import is_sqlite, parse_url, sqlite_path
 
 PAGE_EVENTS = 1_000
 PAGE_HEADS = 1_000
+UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}  # of a file beside which none can be made
 
 
 class Readable(Protocol):
@@ -178,6 +179,11 @@ class LogReader:
         places, hashes = (value if isinstance(value, bytes) else b"" for value in rows[0])
         return places, hashes
 
+    def names_in_seal(self, seal_id: int) -> bytes:
+        """Return the places of a seal alone, in which the names of its streams are."""
+        rows = self._fetch("seal_places", (seal_id,))
+        return rows[0][0] if rows and isinstance(rows[0][0], bytes) else b""
+
     def has_table(self, name: str) -> bool:
         """Say whether a table is there; a log of an older schema lacks some."""
         return self.connection.dialect.has_table(self.connection, name)
@@ -278,6 +284,7 @@ def _statements(placeholder: str, as_bytes: str, is_sqlite: bool) -> dict[str, s
         "seals": "SELECT s.id, s.first_position, s.last_position, s.merkle_root, s.previous_hash, s.signature, "
         f"{as_bytes.format('s.key_id')}, s.created_at FROM seals s ORDER BY s.id",
         "seal_contents": "SELECT c.places, c.hashes FROM seal_contents c WHERE c.seal_id = ?",
+        "seal_places": "SELECT c.places FROM seal_contents c WHERE c.seal_id = ?",
         "sequences": "SELECT 'events', (SELECT seq FROM sqlite_sequence WHERE name = 'events'),"
         " (SELECT max(position) FROM events) UNION ALL SELECT 'seals',"
         " (SELECT seq FROM sqlite_sequence WHERE name = 'seals'), (SELECT max(id) FROM seals)",
@@ -318,7 +325,7 @@ class ReadOnlyLog:
         try:
             with self.engine.connect() as connection:
                 yield connection
-        except DBAPIError as error:
+        except (DBAPIError, UnicodeDecodeError) as error:  # the driver's own message may quote a damaged schema
             raise StorageError(describe_error(error)) from error
 
     def close(self) -> None:
@@ -349,10 +356,10 @@ def _open_for_reading(path: Path) -> sqlite3.Connection:
     address = f"file:{quote(str(path.resolve()))}?mode=ro"
     try:
         return _opened(address)
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         wal = path.with_name(f"{path.name}-wal")
-        if wal.exists() and wal.stat().st_size:
-            raise  # what was written last lies there, and would be passed over
+        if error.sqlite_errorcode & 0xFF not in UNWRITABLE or (wal.exists() and wal.stat().st_size):
+            raise  # somebody has it open; or what was written last lies beside it, and would be passed over
         return _opened(f"{address}&immutable=1")
 
 

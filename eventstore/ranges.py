@@ -142,6 +142,7 @@ class RangeChecker:
         while stream_id is not None and (rows := self._reader.events_of(stream_id, version)):
             actual += [event for event in self._as_sealed(rows) if covered(event.position)]
             found = found or self._check_page(rows, links, report, stream_id, codecs)
+            _check_rising(version, [row.version for row in rows])
             version = rows[-1].version
         report.n_sealed = len(expected)
         found = [(bad.version, bad) for _, bad in found]
@@ -180,11 +181,14 @@ class RangeChecker:
     def _read(self, after: int, to: int) -> list[EventRow]:
         """Return a page of events; where that fails, find out which event is the first that cannot be read."""
         try:
-            return self._reader.events_between(after, to)
+            rows = self._reader.events_between(after, to)
+            _check_rising(after, [row.position for row in rows])
+            return rows
         except StorageError as error:
             with suppress(StorageError):
                 while rows := self._reader.events_between(after, to, 1):
-                    after = rows[-1].position
+                    _check_rising(after, [rows[0].position])
+                    after = rows[0].position
             msg = f"the events after position {after} cannot be read: {error}"
             raise StorageError(msg) from error
 
@@ -335,6 +339,15 @@ class RangeChecker:
                 if event.hash == found.hash and event.position != found.position:
                     return event
         return None
+
+
+def _check_rising(before: int, numbers: Sequence[int]) -> None:
+    """Refuse a page that is not in its order: in a damaged table one could go round in circles."""
+    for number in numbers:
+        if not isinstance(number, int) or number <= before:
+            msg = f"the pages of the database are out of order: {number!r} follows {before}"
+            raise StorageError(msg)
+        before = number
 
 
 def _earliest(found: Sequence[tuple[int, BadLink]], sealed: BadLink | None) -> BadLink | None:

@@ -255,8 +255,7 @@ class StoredSeals:
 
     def mentions(self, place: int, stream: bytes) -> bool:
         """Say whether the list of a seal names a stream."""
-        row = self._reader.seal_contents(self.headers[place].id)
-        return row is not None and _quoted(stream) in row[0]
+        return _quoted(stream) in self._reader.names_in_seal(self.headers[place].id)
 
 
 def read_seals(reader: LogReader) -> list[Seal]:

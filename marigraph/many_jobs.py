@@ -5,8 +5,10 @@ application of its own on the same database; only settings, ids and results trav
 """
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, NamedTuple
 
@@ -60,6 +62,9 @@ def over_jobs(app: Application, jobs: Sequence[Job], task: Task, n_processes: in
         running = {pool.submit(_in_process, job.job_id, task): job for job in jobs}
         for future in as_completed(running):
             yield JobDone(running[future], *future.result())
+    except BrokenProcessPool as error:
+        msg = "a process of the replay ended before its work was done: was it killed, or is there too little memory?"
+        raise CannotReplay(msg) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -77,6 +82,7 @@ def _begin(settings: Settings) -> None:
     global _application  # noqa: PLW0603 - what a process of the pool keeps between two jobs can lie nowhere else
     from marigraph.bootstrap import bootstrap  # it imports the application, which imports nothing of this
 
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all processes, and one of them says so
     _application = bootstrap(settings)
 
 

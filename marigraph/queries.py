@@ -5,10 +5,8 @@ not the length of the page. Nothing here changes anything but the read model of 
 head of the log where jobs are selected by more than their ids. What happened to a job is in ``history.py``.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
@@ -21,6 +19,7 @@ from domain.model import empty_size_stats
 from marigraph.application import Application
 from marigraph.ordering import order_by
 from marigraph.results import Timing, read_timing
+from marigraph.selection import choose, tokens_of
 from marigraph.tables import buckets, categories, influencers, job_stats, records
 
 PAGE_SIZE = 100
@@ -38,23 +37,17 @@ def match_jobs(app: Application, expression: str | None, *, allow_no_match: bool
     NotFound
         An exact name matches nothing, or a pattern does and ``allow_no_match`` is false.
     """
-    tokens = [token.strip() for token in (expression or "_all").split(",") if token.strip()] or ["_all"]
+    tokens = tokens_of(expression)
     if (named := _load_named(app, tokens)) is not None:
         return named
     app.project()
-    everything = [app.as_seen(job) for job in app.jobs.all()]
-    found: dict[str, Job] = {}
-    missing = []
-    for token in tokens:
-        is_pattern = "*" in token or token == "_all"
-        matched = [job for job in everything if _matches(job, token)]
-        if not matched and not (is_pattern and allow_no_match):
-            missing.append(token)
-        found.update((job.job_id, job) for job in matched)
+    jobs = {job.job_id: app.as_seen(job) for job in app.jobs.all()}
+    names = {job_id: (job_id, *job.settings().groups) for job_id, job in jobs.items()}
+    found, missing = choose(names, tokens, allow_no_match=allow_no_match)
     if missing:
         msg = f"No known job with id '{','.join(missing)}'"
         raise NotFound(msg)
-    return [found[job_id] for job_id in sorted(found)]
+    return [jobs[job_id] for job_id in found]
 
 
 def _load_named(app: Application, tokens: Sequence[str]) -> list[Job] | None:
@@ -66,14 +59,6 @@ def _load_named(app: Application, tokens: Sequence[str]) -> list[Job] | None:
             return None
         found[token] = app.as_seen(job)
     return [found[job_id] for job_id in sorted(found)]
-
-
-def _matches(job: Job, token: str) -> bool:
-    if token in ("_all", "*"):
-        return True
-    names = (job.job_id, *job.settings().groups)
-    pattern = re.sub(r"([\[\]?])", r"[\1]", token)
-    return any(fnmatchcase(name, pattern) for name in names)
 
 
 def job_resource(job: Job) -> dict[str, Any]:

@@ -7,6 +7,7 @@ two languages in it, ``schedule.py`` says when and for what stretch of time it s
 
 from domain.datafeeds.aggregations import (
     DOC_COUNT,
+    METRICS,
     Aggregator,
     Histogram,
     aggregation_body,
@@ -21,6 +22,7 @@ from domain.datafeeds.reading import create_datafeed_config, job_id_of, updated_
 
 __all__ = [
     "DOC_COUNT",
+    "METRICS",
     "Aggregator",
     "Bool",
     "Datafeed",

@@ -17,6 +17,11 @@ from domain.datafeeds.matching import as_number
 from domain.errors import BadRequest, InvalidArgument
 
 METRICS: Final = ("max", "min", "avg", "sum", "value_count", "cardinality")
+PASSED_ON: Final = (
+    *("bucket_script", "bucket_selector", "cumulative_sum", "derivative", "median_absolute_deviation", "moving_fn"),
+    *("scripted_metric", "serial_diff", "weighted_avg"),
+)
+"""What only search engines make of buckets; their options are theirs."""
 DOC_COUNT: Final = "doc_count"
 TERMS_SIZE_DEFAULT: Final = 10
 DEPTH_MAX: Final = 10
@@ -34,11 +39,12 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number made of the documents of a bucket."""
+    """A number made of the documents of a bucket; ``options`` are those of a kind that is passed on."""
 
     name: str
     kind: str
     field: str
+    options: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +80,24 @@ class Histogram:
         found = [self.field]
         level: Level | None = self.inner
         while level is not None:
-            found += [metric.field for metric in level.metrics]
+            found += [metric.field for metric in level.metrics if metric.options is None]
             found += [level.terms.field] if level.terms else []
             level = level.terms.inner if level.terms else None
         return tuple(dict.fromkeys(found))
 
+    @property
+    def passed_on(self) -> list[Metric]:
+        """The metrics that only a search engine can make."""
+        return [metric for metric in _all_metrics(self.inner) if metric.options is not None]
 
-def parse_aggregations(body: object, time_field: str) -> Histogram:
+
+def parse_aggregations(body: object, time_field: str | None = None) -> Histogram:
     """Read and check the aggregations of a datafeed.
+
+    Parameters
+    ----------
+    time_field : str, optional
+        What the histogram must be over; whatever it is over unless given.
 
     Raises
     ------
@@ -93,7 +109,9 @@ def parse_aggregations(body: object, time_field: str) -> Histogram:
         msg = "aggregations must have a date_histogram or histogram at their top"
         raise BadRequest(msg)
     histogram_field = options.get("field")
-    if histogram_field != time_field:
+    if time_field is None and isinstance(histogram_field, str):
+        time_field = histogram_field
+    if histogram_field != time_field or time_field is None:
         msg = f"the {kind} must be over the time field [{time_field}], not over [{histogram_field}]"
         raise BadRequest(msg)
     if options.get("time_zone") not in (None, "UTC", "Z", "+00:00"):
@@ -139,6 +157,9 @@ def _level(body: object, depth: int) -> Level:
     metrics: list[Metric] = []
     terms: list[TermsBuckets] = []
     for name, kind, options, inner in _read_all(body) if body is not None else []:
+        if kind in PASSED_ON and inner is None:
+            metrics.append(Metric(name, kind, "", options))
+            continue
         field_name = options.get("field")
         if not isinstance(field_name, str) or not field_name:
             msg = f"aggregation [{name}] must name its field"
@@ -200,7 +221,10 @@ def aggregation_body(histogram: Histogram) -> Record:
 
 
 def _level_body(level: Level) -> Record:
-    shown: Record = {metric.name: {metric.kind: {"field": metric.field}} for metric in level.metrics}
+    shown: Record = {
+        metric.name: {metric.kind: {"field": metric.field} if metric.options is None else metric.options}
+        for metric in level.metrics
+    }
     if level.terms:
         inner = _level_body(level.terms.inner)
         terms = {"terms": {"field": level.terms.field, "size": level.terms.size}}
@@ -227,7 +251,7 @@ def _flatten(histogram: Histogram, level: Level, bucket: Mapping[str, Any], abov
             continue
         if metric.kind == "max" and metric.field == histogram.field:
             found[histogram.field] = int(value)
-        else:
+        elif isinstance(value, int | float):
             found[metric.name] = value
     inner = bucket.get(level.terms.name, {}).get("buckets", ()) if level.terms else ()
     if level.terms and inner:

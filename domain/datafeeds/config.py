@@ -134,7 +134,7 @@ class DatafeedConfig(BaseModel):
         self._check_interval(job)
 
     def _check_interval(self, job: JobConfig) -> None:
-        histogram = parse_aggregations(self.aggregations, job.time_field)
+        histogram = parse_aggregations(self.aggregations)
         span_ms = job.bucket_span_seconds * SECOND_MS
         shown = f"the interval of the histogram [{histogram.interval_ms}ms]"
         if histogram.interval_ms > span_ms:

@@ -143,7 +143,7 @@ def _completed(config: DatafeedConfig, job: JobConfig, *, has_chunking: bool) ->
     config.check_fits(job)
     if config.aggregations is None or has_chunking:
         return config
-    chunking = aggregated_chunking(parse_aggregations(config.aggregations, job.time_field))
+    chunking = aggregated_chunking(parse_aggregations(config.aggregations))
     return config.model_copy(update={"chunking_config": chunking})
 
 

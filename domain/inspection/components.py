@@ -231,6 +231,7 @@ def _mode_rows() -> list[Part]:
         modes.N_UPPER: "weight of the upper",
         modes.V_LOWER: "variance of the lower",
         modes.V_UPPER: "variance of the upper",
+        modes.SWITCHES: "how often either followed the other",
         modes.EVIDENCE: "evidence",
         modes.BLOCKS: "blocks since they were set",
         modes.TRUST: "share in the probability",

@@ -5,6 +5,7 @@ Functions without a middle to lie around (times, places, rare, members of popula
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Self
 
 import numpy as np
@@ -53,6 +54,21 @@ def find_series(detectors: Sequence[DetectorModel], text: str) -> Iterator[Serie
             for feature_index, feature in enumerate(model.traits.features):
                 label = " ".join([_measured(model.detector, feature.description), *_pairs(terms)])
                 yield SeriesPlace(detector_index, feature_index, name, terms, label)
+
+
+class SeriesFinder:
+    """Finds series by name, and looks them up again only when series came or went."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, int], tuple[list[tuple[int, int]], list[SeriesPlace]]] = {}
+
+    def find(self, detectors: Sequence[DetectorModel], text: str, at_most: int) -> list[SeriesPlace]:
+        """Return the first series that a text names (``find_series``)."""
+        version = [(detector.series.generation, detector.series.n_series) for detector in detectors]
+        known = self._found.get((text, at_most))
+        if known is None or known[0] != version:
+            known = self._found[text, at_most] = version, list(islice(find_series(detectors, text), at_most))
+        return known[1]
 
 
 def _wanted(text: str) -> tuple[int | None, list[str]]:

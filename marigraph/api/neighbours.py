@@ -129,11 +129,10 @@ def _task(call: Call) -> Any:
     task_id = call.path["task_id"]
     position = task_id.rpartition(":")[2]
     number = int(position) if position.isascii() and position.isdigit() and len(position) < 19 else 0
-    found = call.app.store.read_all(number - 1, 1) if number else []
-    if not found or found[0].position != number or found[0].type != "deleted":
+    event = next(iter(call.app.store.read_all(number - 1, 1) if number else ()), None)
+    if event is None or (event.position, event.type) != (number, "deleted") or not event.stream.startswith(JOB_PREFIX):
         msg = f"task [{task_id}] isn't running and hasn't stored its results"
         raise NotFound(msg)
-    [event] = found
     return {
         "completed": True,
         "task": {

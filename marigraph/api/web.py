@@ -58,6 +58,13 @@ REQUESTS_MAX: Final = 1_000
 WARNING_AGENT: Final = f"299 Elasticsearch-{API_VERSION}-unknown"
 """How a warning begins: test runners of the API accept no other agent."""
 
+DESCRIPTION: Final = (
+    "Every operation takes `pretty` (indents the answer), `human` (adds times as texts), `filter_path` (picks fields) "
+    "and `error_trace` (says where an error comes from) in the query, and an `X-Opaque-Id` header that names the "
+    "request. "
+    "Errors are `{error: {root_cause, type, reason}, status}`; `Warning` headers tell of names that are deprecated."
+)
+
 OURS: Final = (*BASES, "/_marigraph")
 """Below these no path is about documents or indices."""
 
@@ -189,6 +196,7 @@ def make_app(server: Server, control: AccessControl | None = None, names: Collec
         title="Marigraph",
         version=__version__,
         summary="Anomaly-detection jobs whose every fact is an event in SQL.",
+        description=DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
         docs_url=None,

@@ -7,11 +7,12 @@ in which marks say that there is something to find.
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Boolean, Connection, FromClause, literal_column, select
+import msgspec
+from sqlalchemy import Boolean, Connection, FromClause, literal_column
 
 from domain.errors import InvalidArgument
 from marigraph.application import Application
-from marigraph.audit.events import filled, post_resource
+from marigraph.audit.events import filled, head_resource
 from marigraph.audit.scope import (
     ALL,
     Asked,
@@ -25,7 +26,7 @@ from marigraph.audit.scope import (
     versions_of,
     versions_within,
 )
-from marigraph.audit.views import HISTORY, POSTS, SESSIONS
+from marigraph.audit.views import HISTORY, SESSIONS
 from marigraph.marks import SUMS, Tally
 from marigraph.tables import REFUSED, job_marks
 
@@ -51,6 +52,9 @@ SILENCE_SECONDS: Final = 3_600.0
 PAGE: Final = 1_000
 """Events read at a time."""
 
+_REFUSED: Final = tuple(
+    HISTORY.c[name] for name in ("job_id", "version", "position", "recorded_at_us", "actor", "request_id", "data")
+)
 _HEARD: Final = ("opened", "data_posted", "closed", "failed", "deleted")
 """Types between which a job is silent."""
 
@@ -229,11 +233,14 @@ def _stretches(
 
 def list_refusals(app: Application, asked: Asked = ALL) -> dict[str, Any]:
     """List the posts of which records came too late or had no readable time, with how many of each."""
-    columns = (HISTORY.c.version, HISTORY.c.position)
-    listing = Listing(HISTORY, types=("data_posted",), where=(literal_column(REFUSED, Boolean),), columns=columns)
+    listing = Listing(HISTORY, types=("data_posted",), where=(literal_column(REFUSED, Boolean),), columns=_REFUSED)
     with app.store.reading() as connection:
         found = listing.read(connection, asked)
-        positions = [row["position"] for row in found.rows]
-        query = select(POSTS).where(POSTS.c.position.in_(positions))
-        posts = {row.position: post_resource(dict(row._mapping)) for row in connection.execute(query)}
-    return resource("refusals", [posts[position] for position in positions], found.next)
+    return resource("refusals", map(_refusal, found.rows), found.next)
+
+
+def _refusal(row: Row) -> dict[str, Any]:
+    data = msgspec.json.decode(row["data"])
+    counts = {name: data["counts"].get(name, 0) for name in ("out_of_order_timestamp_count", "invalid_date_count")}
+    times = {f"{name}_record_timestamp": data.get(f"{name}_record_ms") for name in ("earliest", "latest")}
+    return filled({**head_resource(row, "job_id"), **counts, "record_count": data["record_count"], **times})

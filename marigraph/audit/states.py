@@ -42,7 +42,7 @@ def get_state(
             msg = f"No known job with id '{job_id}'"
             raise NotFound(msg)
         if version is None:
-            version = stream.version if time_ms is None else version_before(connection, stream, time_ms * 1000 + 1)
+            version = stream.version if time_ms is None else version_before(connection, stream, _after(time_ms))
         elif time_ms is not None or not 0 <= version <= stream.version:
             msg = f"give a time or a version, one of 0 to {stream.version} of job [{job_id}]"
             raise InvalidArgument(msg)
@@ -70,11 +70,16 @@ def list_states(
             streams = [each for each in within if from_id is None or each.entity_id >= from_id][: page.size + 1]
         shown = streams[: page.size]
         versions = [
-            each.version if time_ms is None else version_before(connection, each, time_ms * 1000 + 1) for each in shown
+            each.version if time_ms is None else version_before(connection, each, _after(time_ms)) for each in shown
         ]
     states = [_state(app, each, version) for each, version in zip(shown, versions, strict=True)]
     following = f"0.{streams[page.size].entity_id}" if len(streams) > page.size else None
     return resource("jobs", [each for each in states if each["state"] != "absent"], following)
+
+
+def _after(time_ms: int) -> int:
+    """Return the microsecond after a millisecond: what was recorded within it has been."""
+    return (time_ms + 1) * 1000
 
 
 def _state(app: Application, stream: Stream, version: int) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from sqlalchemy import Connection, insert, select
 
 from domain.erasure import is_erasable
 from domain.errors import AlreadyExists, Conflict
-from domain.events import store_config
+from domain.events import ResultsDropped, store_config
 from domain.job import Job
 from domain.model import Model, encode_state
 from domain.records import RecordBatch, encode_batch
 from eventstore import NO_STREAM, EventStore, Payload, StoredEvent
+from eventstore.chain import GENESIS, hash_stored
 from eventstore.copy import consistent_view
 from eventstore.extract import StreamWriter
 from marigraph import schema
@@ -43,14 +44,19 @@ from marigraph.queries import require_job
 from marigraph.replay import STATE_SCHEMA, CannotReplay, ModelFold, ModelSource
 from marigraph.replay_plan import Beginning, Plan, find_beginning, plan_replay
 from marigraph.results import subscriber_of
-from marigraph.scratch import TABLES, ResultSink, digest_tables, results_file, stored_rows
+from marigraph.scratch import TABLES, ResultSink, digest_tables, pages, results_file, stored_rows
 from marigraph.settings import Settings
 from marigraph.tables import job_stats
 from marigraph.whatif.source import ChangedSource
 
 APPLICATION_ID: Final = 0x4D47424E
 """``MGBN``: lets tools tell a bundle from other SQLite files."""
+PAGE_BYTES: Final = 1_024
+"""Of the file. Chosen: a database has some sixty tables and indices, most of them with nothing in a bundle."""
 ROWS_PER_INSERT: Final = 1_000
+
+BESIDE_SQLITE: Final = ("-journal", "-wal", "-shm")
+"""Endings of the files that SQLite keeps beside one."""
 
 OnRecords = Callable[[int], None]
 
@@ -122,8 +128,8 @@ def create_bundle(
         _finish(unfinished)
         unfinished.rename(path)
     finally:
-        for left in unfinished.parent.glob(f"{unfinished.name}*"):
-            left.unlink()
+        for ending in ("", *BESIDE_SQLITE):
+            unfinished.with_name(unfinished.name + ending).unlink(missing_ok=True)
     return Created(path, *created)
 
 
@@ -137,6 +143,7 @@ def _finish(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
         connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("VACUUM")
 
 
@@ -264,7 +271,7 @@ class _Making:
         self, view: Connection, writing: Connection, results_to: int, from_ms: int | None, rewriter: Rewriter | None
     ) -> None:
         for table in TABLES:
-            for page in _pages(stored_rows(view, table, self.job_id, from_ms)):
+            for page in pages(stored_rows(view, table, self.job_id, from_ms), ROWS_PER_INSERT):
                 writing.execute(insert(table), page if rewriter is None else [rewriter.row(row) for row in page])
         stats = view.execute(select(job_stats).where(job_stats.c.job_id == self.job_id)).mappings().all()
         if stats:
@@ -337,6 +344,8 @@ class _Copy:
             outcome = folded.step(item._replace(event=changed), batch)
             if item.version <= self.results_to:
                 sink.add(outcome)
+            elif item.event.type == ResultsDropped.type:
+                sink.add_unfolded([item.event])
             if item.version == self.results_to:
                 sink.finish(folded.model)
                 digest = _digest(folded.model)
@@ -344,10 +353,20 @@ class _Copy:
                 source.keep(folded)
             if item.version in wanted:
                 self._take_states({item.version: folded.model})
+        sink.flush()
         return digest
 
     def _events(self) -> Iterator[tuple[StoredEvent, Item]]:
+        """Yield the events of the job's log; Conflict where it is not intact: hashes of its own would hide that."""
+        previous = GENESIS
         for event in self.stored.store.iter_stream(self.stored.stream, 0, self.job.version):
+            if hash_stored(previous, event) != event.hash:
+                msg = (
+                    f"the log of job [{self.job.job_id}] is not intact at version {event.version}; "
+                    f"`marigraph verify {self.job.job_id}` says more"
+                )
+                raise Conflict(msg)
+            previous = event.hash
             yield event, recorded(self.stored.codec, event)
 
     def _is_needed(self, item: Item) -> bool:
@@ -416,14 +435,3 @@ def _end_of(model: Model | None) -> int | None:
 
 def _digest(model: Model | None) -> str | None:
     return None if model is None else model.digest().hex()
-
-
-def _pages(rows: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    page: list[dict[str, Any]] = []
-    for row in rows:
-        page.append(row)
-        if len(page) == ROWS_PER_INSERT:
-            yield page
-            page = []
-    if page:
-        yield page

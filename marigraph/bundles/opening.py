@@ -7,7 +7,7 @@ checked for their types and sizes, and the hash chain and all digests are comput
 import hashlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,18 +26,17 @@ from marigraph.application import Application
 from marigraph.bundles.manifest import CREATED, PREFIX, BundleError, Manifest, read_manifest
 from marigraph.codec import build_codec, stream_of
 from marigraph.results import subscriber_of
+from marigraph.scratch import pages
 from marigraph.settings import Settings
 from marigraph.tables import metadata as read_models
 
 MAGIC: Final = b"SQLite format 3\0"
 ROWS_PER_INSERT: Final = 100
-CONTENT_BYTES_MAX: Final = 256 * 1024 * 1024
+CONTENT_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of one batch of records, unpacked. Chosen: posts are cut into pieces of about a megabyte of text."""
-STATE_BYTES_MAX: Final = 2 * 1024 * 1024 * 1024
-"""Of one model state, unpacked. Chosen: several times what the largest usual memory limit allows."""
+STATE_BYTES_MAX: Final = 1024 * 1024 * 1024
+"""Of one model state, unpacked. Chosen: that of 300,000 series."""
 STATE_MAGIC_BYTES: Final = 4
-NAME_CHARACTERS_MAX: Final = 1_024
-STATES_MAX: Final = 1_000
 
 
 class _Columns(NamedTuple):
@@ -190,7 +189,7 @@ def _copy(source: sqlite3.Connection, stream: int, manifest: Manifest, scratch: 
         read_models.create_all(engine)
         with engine.begin() as target:
             for columns in (_EVENTS, _PAYLOADS, _SNAPSHOTS):
-                for page in _pages(_rows(source, columns, stream)):
+                for page in pages(_rows(source, columns, stream), ROWS_PER_INSERT):
                     target.execute(insert(columns.table), [{**row, "stream_id": stream} for row in page])
             [head] = _rows(source, _STREAMS, stream, key="id")
             target.execute(insert(streams), [head])
@@ -256,17 +255,6 @@ _CHECKS: Final[dict[str, Callable[[dict[str, Any]], None]]] = {
     "snapshots": _check_snapshot,
     "streams": lambda _row: None,
 }
-
-
-def _pages(rows: Iterator[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]]:
-    page: list[dict[str, Any]] = []
-    for row in rows:
-        page.append(row)
-        if len(page) == ROWS_PER_INSERT:
-            yield page
-            page = []
-    if page:
-        yield page
 
 
 def _check_log(store: EventStore, manifest: Manifest) -> None:

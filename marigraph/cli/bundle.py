@@ -111,9 +111,9 @@ def show(_context: typer.Context, file: BundleFile, as_json: Json = False) -> No
         ("events", f"{manifest.event_count:,}"),
         ("results", f"up to version {manifest.recorded.version}"),
         ("marigraph", f"{manifest.marigraph_version}, {manifest.recorded.state_schema}, {manifest.schema_revision}"),
-        *((name, version) for name, version in manifest.versions.items()),
+        *manifest.versions.items(),
     ]
-    print_table(("", ""), rows)
+    print_table(("", ""), ((name.replace("[", r"\["), value.replace("[", r"\[")) for name, value in rows))
     for line in _warnings(manifest):
         say(line)
 

@@ -32,7 +32,7 @@ from marigraph.cli import (
     verify,
     whatif,
 )
-from marigraph.cli.output import console
+from marigraph.cli.output import console, printable
 from marigraph.cli.session import Session
 from marigraph.replay import CannotReplay
 from marigraph.runner import JobFailed
@@ -186,6 +186,6 @@ def execute(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refuse(message: str) -> int:
-    line = " ".join(message.split()) or "failed without a message"
+    line = printable(" ".join(message.split())) or "failed without a message"
     console(stderr=True).print(f"marigraph: {line}", markup=False, soft_wrap=True)
     return REFUSED

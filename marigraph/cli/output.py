@@ -6,6 +6,7 @@ Every command prints through here, so that one way of formatting times, scores a
 import csv
 import io
 import math
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,9 @@ from rich.table import Table
 
 PLAIN_WIDTH = 10_000
 """Columns of piped output: wide enough that no line is ever folded."""
+
+_COMMANDING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but tab and newline, and what turns the direction of writing."""
 
 SEVERITIES = ((75.0, "bold red"), (50.0, "red"), (25.0, "yellow"), (0.0, "cyan"))
 """Colours of scores from a limit on: critical, major, minor, warning (the API's usual limits)."""
@@ -85,7 +89,7 @@ def print_table(
     for name in columns:
         table.add_column(name, justify="right" if name in right else "left", no_wrap=not out.is_terminal)
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
+        table.add_row(*(printable(str(cell)) for cell in row))
     out.print(table)
 
 
@@ -96,12 +100,17 @@ def print_fields(resource: dict[str, Any]) -> None:
 
 def say(text: str, style: str | None = None) -> None:
     """Print one line of result."""
-    console().print(text, markup=False, style=style)
+    console().print(printable(text), markup=False, style=style)
 
 
 def note(text: str) -> None:
     """Print one line about the work itself, where it does not mix with the output."""
-    console(stderr=True).print(text, markup=False, style="dim")
+    console(stderr=True).print(printable(text), markup=False, style="dim")
+
+
+def printable(text: str) -> str:
+    """Return a text without what would command a terminal: it may come out of data that nobody vouches for."""
+    return text if text.isprintable() else _COMMANDING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def score(value: float) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from domain.errors import InvalidArgument
 from marigraph.application import Application
 from marigraph.cli.output import number, print_json, print_table, say
@@ -85,19 +87,28 @@ class Shown:
 
     def run(self, *, as_json: bool) -> bool:
         """Show every step; return whether the condition held, if there is one."""
-        debugger = self._debugger
         if not as_json:
             for step in self._steps():
                 for line in step_lines(step, by_bucket=self._by_bucket):
                     say(line)
             self._print_end()
             return self._condition is None or self._hit is not None
-        with _replaying(debugger.job_id, debugger.head - self._begin) as on_events:
-            steps = [step_resource(debugger, step, by_bucket=self._by_bucket) for step in self._steps(on_events)]
-        found = {"job_id": debugger.job_id, "from_version": self._begin, "snapshot_version": debugger.snapshot_version}
-        hit = None if self._hit is None else self._hit.resource(debugger.job_id)
-        print_json({**found, "steps": steps, "found": hit, "state": state_resource(debugger)})
+        self._print_json()
         return self._condition is None or self._hit is not None
+
+    def _print_json(self) -> None:
+        """Print everything as one object, step by step: the steps of a long log are more than fit into memory."""
+        debugger, out = self._debugger, sys.stdout.buffer
+        head = {"job_id": debugger.job_id, "from_version": self._begin, "snapshot_version": debugger.snapshot_version}
+        out.write(msgspec.json.encode(head)[:-1] + b',\n"steps": [')
+        with _replaying(debugger.job_id, debugger.head - self._begin) as on_events:
+            for place, step in enumerate(self._steps(on_events)):
+                resource = step_resource(debugger, step, by_bucket=self._by_bucket)
+                out.write((b",\n" if place else b"\n") + msgspec.json.encode(resource))
+        hit = None if self._hit is None else self._hit.resource(debugger.job_id)
+        tail = {"found": hit, "state": state_resource(debugger)}
+        out.write(b"\n],\n" + msgspec.json.encode(tail)[1:] + b"\n")
+        out.flush()
 
     def _steps(self, on_events: Callable[[int], None] = lambda _n: None) -> Iterator[Step]:
         """Step until the end, or until the condition holds."""

@@ -181,7 +181,8 @@ def _print_report(report: "Report", size: int, as_json: bool) -> None:
         note(each)
     if report.is_equal:
         state = ", nor in the state of the model" if report.is_state_equal else ""
-        say(f"no difference in any of {cost.result_rows:,} rows of results{state}")
+        n_rows = sum(digest.row_count for digest in run.results.values())
+        say(f"no difference in any of {n_rows:,} rows of results{state}")
     if report.is_state_equal is False:
         say("the state of the model differs")
     say("")

@@ -1,11 +1,11 @@
 """What can be read of datafeeds: configurations and statistics, as the resources of the API."""
 
-from fnmatch import fnmatchcase
 from typing import Any
 
 from domain.datafeeds import Datafeed
 from domain.datafeeds.datafeed import STARTED, no_datafeed
 from marigraph.application import Application
+from marigraph.selection import choose, tokens_of
 
 
 def match_datafeeds(app: Application, expression: str | None, *, allow_no_match: bool = True) -> list[Datafeed]:
@@ -16,19 +16,12 @@ def match_datafeeds(app: Application, expression: str | None, *, allow_no_match:
     NotFound
         An exact name matches nothing, or a pattern does and ``allow_no_match`` is false.
     """
-    everything = [app.datafeed_as_seen(datafeed) for datafeed in app.datafeeds.all()]
-    found: dict[str, Datafeed] = {}
-    missing = []
-    for token in (part.strip() for part in (expression or "_all").split(",")):
-        is_pattern = "*" in token or token == "_all"
-        pattern = "*" if token == "_all" else token.replace("[", "[[]").replace("?", "[?]")
-        matched = [datafeed for datafeed in everything if fnmatchcase(datafeed.datafeed_id, pattern)]
-        if not matched and not (is_pattern and allow_no_match):
-            missing.append(token)
-        found.update((datafeed.datafeed_id, datafeed) for datafeed in matched)
+    datafeeds = {datafeed.datafeed_id: app.datafeed_as_seen(datafeed) for datafeed in app.datafeeds.all()}
+    names = {datafeed_id: (datafeed_id,) for datafeed_id in datafeeds}
+    found, missing = choose(names, tokens_of(expression), allow_no_match=allow_no_match)
     if missing:
         raise no_datafeed(",".join(missing))
-    return [found[datafeed_id] for datafeed_id in sorted(found)]
+    return [datafeeds[datafeed_id] for datafeed_id in found]
 
 
 def get_datafeeds(app: Application, expression: str | None = None, *, allow_no_match: bool = True) -> dict[str, Any]:

@@ -159,5 +159,5 @@ class _Search:
         debugger = Debugger(self.app, self.job_id)
         debugger.go_to(version)
         [item] = debugger.source.events(version - 1, version)
-        state = read_state(debugger.model, self.condition.atoms)
+        state = read_state(debugger.model, self.condition.atoms, debugger.finder)
         return self.condition.holds_in(Moment(item, debugger.job, state))

@@ -6,10 +6,11 @@ closes; it writes nothing.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from domain.fold import Outcome
-from domain.inspection import all_readings
+from domain.inspection import SeriesFinder, all_readings
 from domain.job import Job, evolve
 from domain.model import BucketResult, Model, RecordResult
 from domain.model.buckets import OpenBucket
@@ -20,8 +21,8 @@ from marigraph.debugging.changes import Change, job_changes, moved_readings
 from marigraph.debugging.expressions import Value
 from marigraph.debugging.points import check_version, head_version
 from marigraph.debugging.scope import Atom, Condition, Moment, read_state
-from marigraph.debugging.watching import SeriesPoint, watch
-from marigraph.replay import ModelFold, ModelSource, restored_model, stored_model
+from marigraph.debugging.watching import WATCHED_MAX, SeriesPoint, watch
+from marigraph.replay import ModelFold, ModelSource, Records, restored_model, stored_model
 from marigraph.resources import bucket_resource, record_resource
 
 CHECKPOINT_EVERY = 50
@@ -136,6 +137,7 @@ class Debugger:
     snapshot_version: int | None = None
     """The stored state that the latest jump began with; None: the start of the job."""
     source: ModelSource = field(init=False)
+    finder: SeriesFinder = field(default_factory=SeriesFinder)
     _checkpoints: list[_Checkpoint] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -191,6 +193,8 @@ class Debugger:
         created = self.job.created_version
         if not self.job.exists:  # nothing is left of a deleted job, and nothing need be folded
             return ModelFold(self.source, created, None, version)
+        if self.job.erased_version:  # there is no model any more, whatever comes
+            return ModelFold(self.source, created, None, self.job.erased_version, is_erased=True)
         found = self.source.nearest(version, created)
         self.snapshot_version = found.version if found.model is not None else None
         if self.folded.created_version == created and found.version <= self.folded.version <= version:
@@ -216,14 +220,9 @@ class Debugger:
         before, job = self.job, evolve(self.job, item.event, item.version, item.recorded_ms)
         readings = {} if self.model is None or is_brief else all_readings(self.model.detectors)
         watcher = _Watcher(self, atoms)
-        if self.model is not None:
-            self.model.witness = watcher
-        outcome = self.folded.step(item, records)
-        self.n_folded += 1
-        if self.model is not None:
-            self.model.witness = None
+        outcome = self._watched_step(item, records, watcher)
         self.job = job
-        state = read_state(self.model, atoms)
+        state = read_state(self.model, atoms, self.finder)
         buckets = watcher.buckets(outcome, state)
         if is_brief:
             return Step(item, job, outcome, buckets, [], [], [], state)
@@ -231,6 +230,18 @@ class Debugger:
         moved, new_series = moved_readings(self.model, readings, now)
         self._keep()
         return Step(item, job, outcome, buckets, job_changes(before, job), moved, new_series, state)
+
+    def _watched_step(self, item: Recorded, records: Records, watcher: "_Watcher") -> Outcome:
+        model = self.model
+        if model is not None:
+            model.witness = watcher
+        try:
+            outcome = self.folded.step(item, records)
+        finally:
+            if model is not None:
+                model.witness = None
+        self.n_folded += 1
+        return outcome
 
     def _keep(self) -> None:
         """Keep a state in memory now and then."""
@@ -270,10 +281,12 @@ class _Watcher:
 
     def __call__(self, detectors: Sequence[DetectorModel], opened: OpenBucket | None, start: int, span: int) -> None:
         """See a bucket that is about to close."""
-        if self._debugger.watched:
-            self._points[start * 1000] = watch(detectors, opened, start, span, self._debugger.watched)
+        debugger = self._debugger
+        if debugger.watched:
+            found = (debugger.finder.find(detectors, text, WATCHED_MAX) for text in debugger.watched)
+            self._points[start * 1000] = watch(detectors, opened, start, span, chain.from_iterable(found))
         if self._atoms:
-            self._states.append(read_state(self._debugger.model, self._atoms))
+            self._states.append(read_state(debugger.model, self._atoms, debugger.finder))
 
     def buckets(self, outcome: Outcome, state: dict[Atom, Value]) -> list[BucketStep]:
         """Return the buckets that closed, each with the state after it."""

@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Final
 
 from domain.api_time import parse_result_time
-from domain.inspection import Readings, find_series
+from domain.inspection import Readings, SeriesFinder
 from domain.job import Job
 from domain.model import BucketResult, Model, RecordResult
 from marigraph.codec import Recorded
@@ -62,16 +62,16 @@ class Moment(Scope):
         return self.state.get((function, argument))
 
 
-def read_state(model: Model | None, atoms: Iterable[Atom]) -> dict[Atom, Value]:
+def read_state(model: Model | None, atoms: Iterable[Atom], finder: SeriesFinder) -> dict[Atom, Value]:
     """Read what conditions ask of a model's state; None for what is not there."""
-    return {} if model is None else {atom: _read(model, *atom) for atom in atoms}
+    return {} if model is None else {atom: _read(model, *atom, finder) for atom in atoms}
 
 
-def _read(model: Model, name: str, argument: str) -> Value:
+def _read(model: Model, name: str, argument: str, finder: SeriesFinder) -> Value:
     if name not in STATE_FUNCTIONS:
         return model.n_series if name == "series_count" else model.size_stats()[name]
-    place = next(find_series(model.detectors, argument), None)
-    readings = None if place is None else Readings.at(model.detectors, place)
+    places = finder.find(model.detectors, argument, 1)
+    readings = Readings.at(model.detectors, places[0]) if places else None
     value = math.nan if readings is None else float(getattr(readings, name)[0])
     return None if math.isnan(value) else value
 

@@ -1,12 +1,12 @@
 """What is watched of some series, bucket by bucket: the value, what was expected of it, and between which bounds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
-from domain.inspection import Readings, SeriesPlace, find_series
+from domain.inspection import Readings, SeriesPlace
 from domain.model.accumulator import Accumulator
 from domain.model.buckets import OpenBucket
 from domain.model.detector_model import DetectorModel
@@ -40,7 +40,7 @@ class SeriesPoint:
 
 
 def watch(
-    detectors: Sequence[DetectorModel], opened: OpenBucket | None, start: int, span: int, watched: Sequence[str]
+    detectors: Sequence[DetectorModel], opened: OpenBucket | None, start: int, span: int, places: Iterable[SeriesPlace]
 ) -> list[SeriesPoint]:
     """Read series in a bucket that is about to close; nothing is changed.
 
@@ -48,11 +48,11 @@ def watch(
     ----------
     start, span : int
         Of the bucket, seconds.
-    watched : sequence of str
-        As ``find_series`` takes them; of each the first ``WATCHED_MAX``.
+    places : iterable of SeriesPlace
+        The first ``WATCHED_MAX`` of them are read, each once.
     """
-    places = {place.label: place for text in watched for place in islice(find_series(detectors, text), WATCHED_MAX)}
-    points = (_point(detectors, place, opened, start, span) for place in islice(places.values(), WATCHED_MAX))
+    each_once = {place.label: place for place in places}
+    points = (_point(detectors, place, opened, start, span) for place in islice(each_once.values(), WATCHED_MAX))
     return [point for point in points if point is not None]
 
 

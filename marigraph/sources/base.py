@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from domain.config import MLCATEGORY, JobConfig
-from domain.datafeeds import DOC_COUNT, Aggregator, DatafeedConfig, Histogram, Query, query_fields
+from domain.datafeeds import DOC_COUNT, METRICS, Aggregator, DatafeedConfig, Histogram, Query, query_fields
 from domain.errors import BadRequest
 
 PAGE_ROWS: Final = 2_000
@@ -100,6 +100,15 @@ class Search:
         """Every field that is fetched or looked at, without the time."""
         names = (*self.fields, *sorted(query_fields(self.query)))
         return tuple(dict.fromkeys(name for name in names if name != self.time_field))
+
+    def check_aggregations(self) -> None:
+        """Refuse what only a search engine can make, for a source that is none."""
+        for metric in self.histogram.passed_on if self.histogram else ():
+            msg = (
+                f"[{self.datafeed_id}] aggregation [{metric.name}] of type [{metric.kind}] is made by search engines "
+                f"only; this source makes [{', '.join(METRICS)}]"
+            )
+            raise BadRequest(msg)
 
     def trim(self, record: Record) -> Record:
         """Return what of a record reaches the job."""

@@ -67,6 +67,7 @@ class FileSource:
 
     def check(self, search: Search) -> None:
         """Refuse indices that match no file, and fields that no file's header has."""
+        search.check_aggregations()
         for index in search.indices:
             if not self._match(index):
                 raise MissingIndex(index)

@@ -39,6 +39,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from domain.datafeeds import Aggregator
+from marigraph.selection import fits
 from marigraph.sources.base import (
     PAGE_ROWS,
     MissingField,
@@ -93,6 +94,7 @@ class SqlSource:
 
     def check(self, search: Search) -> None:
         """Refuse indices and fields that are not there."""
+        search.check_aggregations()
         with self._connected() as connection:
             for relation in self._find(connection, search):
                 self._time_of(connection, relation, search)
@@ -182,9 +184,8 @@ class SqlSource:
         return relations
 
     def _match(self, connection: Connection, index: str) -> list[str]:
-        pattern = index.replace("[", "[[]").replace("?", "[?]")
         names = [*self._queries, *self._list(connection, wanted=index)]
-        return sorted(name for name in dict.fromkeys(names) if name == index or fnmatchcase(name, pattern))
+        return sorted(name for name in dict.fromkeys(names) if fits(name, index))
 
     def _list(self, connection: Connection, wanted: str) -> list[str]:
         """Return the names of the tables and views that may be searched."""

@@ -103,14 +103,21 @@ def what_if(
         if trial is None:
             run = run_trial(app, job_id, changes, path, window, on_records=on_records)
         else:
-            bounds = {"compared_from_ms": window.from_ms, "compared_to_ms": window.to_ms}
-            run = msgspec.structs.replace(trial(path), **bounds)
-            runs.annotate(path, **bounds)
+            run = _within(window, trial(path), path)
         report = _beside_job(app, path, run, minimum_score, is_changed=bool(changes) or trial is not None)
         if name is not None:
             runs.annotate(path, name=name, database=shown(app.settings.database))
             runs.keep(path, name)
     return report
+
+
+def _within(window: Window, run: Run, path: Path) -> Run:
+    """Return a run of which only some buckets are to be compared."""
+    with runs.opened(path) as engine, engine.connect() as connection:
+        results = digest_tables(connection, run.job_id, window.from_ms, window.to_ms)
+    facts = {"compared_from_ms": window.from_ms, "compared_to_ms": window.to_ms, "results": results}
+    runs.annotate(path, **facts)
+    return msgspec.structs.replace(run, **facts)
 
 
 def _beside_job(app: Application, path: Path, run: Run, minimum_score: float, *, is_changed: bool) -> Report:
@@ -125,7 +132,7 @@ def _beside_job(app: Application, path: Path, run: Run, minimum_score: float, *,
         difference = compare(
             Side(live, run.job_id, analysis, *bounds), Side(replayed, run.job_id, run.analysis, *bounds), minimum_score
         )
-        is_equal = digest_tables(live, run.job_id, *bounds) == digest_tables(replayed, run.job_id, *bounds)
+        is_equal = digest_tables(live, run.job_id, *bounds) == run.results
         cost = Cost(job.data_counts.input_record_count, row_count(live, run.job_id), _model_bytes(live, run.job_id))
     return Report(run, None, cost, difference, is_equal, state)
 

@@ -5,6 +5,7 @@ also what another installation of Marigraph hands back, so its form has a number
 """
 
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -176,17 +177,13 @@ def keep(path: Path, name: str) -> Path:
     """Keep a finished file under a name."""
     target = new_path(name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    path.replace(target) if path.parent == target.parent else _copy(path, target)
-    return target
-
-
-def _copy(path: Path, target: Path) -> None:
     unfinished = target.with_name(f"{target.name}.part")
     try:
-        unfinished.write_bytes(path.read_bytes())
+        shutil.copyfile(path, unfinished)
         unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
+    return target
 
 
 def kept_runs() -> list[Run]:

@@ -220,7 +220,7 @@ def job_sessions(sql: Sqlite | Postgres) -> str:
         f" c.version AS ended_version, {sql.time_us('c.recorded_at')} AS ended_at, c.recorded_at AS ended_at_us,"
         f" c.actor AS ended_by, c.request_id AS ended_request_id, {ending} AS ending,"
         f" {sql.field('c', 'reason')} AS failure_reason,"
-        " (c.recorded_at - e.recorded_at) / 1000000.0 AS duration_seconds,"
+        " CAST(c.recorded_at - e.recorded_at AS double precision) / 1000000 AS duration_seconds,"
         f" {within('count(*)', 'data_posted', {})} AS post_count,"
         f" {summed('record_count')} AS record_count,"
         f" {within('count(*)', 'flushed', {})} AS flush_count,"

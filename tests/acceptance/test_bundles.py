@@ -24,6 +24,7 @@ from marigraph.bundles.opening import opened_bundle
 from marigraph.bundles.redaction import _KEPT
 from marigraph.bundles.replaying import replay_bundle
 from marigraph.cli.main import execute
+from marigraph.replay import CannotReplay
 from marigraph.scratch import TABLES
 from marigraph.whatif.changes import Changes
 from marigraph.whatif.report import what_if
@@ -207,7 +208,7 @@ def test_values_that_stand_elsewhere_are_refused_unless_that_is_allowed(sqlite_u
             create_bundle(app, "j", tmp_path / "b.db")
 
 
-@pytest.mark.parametrize("redact", [(), ("series",)])
+@pytest.mark.parametrize("redact", [(), pytest.param(("series",), marks=pytest.mark.slow)])
 def test_an_erasable_job_is_decrypted_only_where_that_is_asked_for(sqlite_url, tmp_path, redact):
     data = DataSet("erasable", {**NAMED.body, "custom_settings": {"erasable": True}}, NAMED.header, NAMED.lines[:300])
     with application(sqlite_url) as app:
@@ -359,6 +360,12 @@ def test_a_manifest_that_does_not_fit_is_refused(whole, tmp_path, facts, message
         replay_bundle(changed(whole, tmp_path, manifest_with(whole, **facts)))
 
 
+def test_a_part_from_another_engine_is_refused(part, tmp_path):
+    recorded = {**msgspec.to_builtins(part.manifest.recorded), "state_schema": "model/0"}
+    with pytest.raises(CannotReplay, match="only a bundle of all records"):
+        replay_bundle(changed(part, tmp_path, manifest_with(part, recorded=recorded)))
+
+
 def test_records_that_would_fill_the_memory_are_refused(whole, tmp_path):
     bomb = (
         "UPDATE payloads SET body = ?, digest = ?, size = ? WHERE rowid = 1",
@@ -419,3 +426,34 @@ def test_another_installation_gives_the_same(job, capsys):
     arguments = ["--db", str(job.settings.database), "whatif", "j", "--engine", sys.executable, "--json"]
     assert execute(arguments) == 0
     assert json.loads(capsys.readouterr().out)["results_equal"] is True
+
+
+def test_what_a_file_says_commands_no_terminal(whole, tmp_path, capsys):
+    versions = {"numpy": "\x1b[2J\x1b]0;owned\x07[bold]1.0", "\u202egnp": "2"}
+    path = changed(whole, tmp_path, manifest_with(whole, versions=versions))
+    assert execute(["bundle", "show", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert "[bold]1.0" in shown
+    assert not {"\x1b", "\x07", "\u202e"}.intersection(shown)
+
+
+def test_a_log_that_is_not_intact_is_not_given_new_hashes(sqlite_url, tmp_path):
+    with application(sqlite_url) as app:
+        make_job(app, NAMED)
+        post(app, NAMED, 0, 100)
+        with app.store.transaction() as connection:
+            for trigger in connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).all():
+                connection.execute(text(f"DROP TRIGGER {trigger.name}"))
+            connection.execute(text("UPDATE events SET actor = 'nobody' WHERE version = 2"))
+        with pytest.raises(Conflict, match="not intact at version 2"):
+            create_bundle(app, "j", tmp_path / "b.db")
+    assert list(tmp_path.glob("b.db*")) == []
+
+
+def test_a_bundle_of_a_job_on_postgres_is_the_same_file(postgres_url, tmp_path):
+    with application(postgres_url) as app:
+        make_job(app, NAMED)
+        post(app, NAMED, 0, 400)
+        made = create_bundle(app, "j", tmp_path / "b.db", Wish(redact=("series",)))
+    assert made.manifest.redaction.results_equal
+    assert replay_bundle(made.path).is_equal

@@ -9,6 +9,7 @@ from pathlib import Path
 import platformdirs
 import pytest
 
+from tests.support.feeds import START_MS, Table, rows, write_sources
 from tests.support.http import FIRST
 from tests.support.served import served
 
@@ -37,7 +38,9 @@ def life(sqlite_template, tmp_path_factory):
         folder = tmp_path_factory.mktemp(f"client-{version}")
         database = folder / "marigraph.db"
         database.write_bytes(sqlite_template.read_bytes())
-        with served(database, folder) as server:
+        Table(folder / "source.db").add(rows(500))
+        sources = write_sources(folder / "sources.toml", shop=f"sqlite:///{folder / 'source.db'}")
+        with served(database, folder, "--sources", sources) as server:
             command = [str(python), "-I", str(LIFE), server.url]
             done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr[-4_000:]
@@ -65,6 +68,20 @@ def test_a_job_lives_its_whole_life_through_the_client(life, version):
     assert facts["closed"] == facts["closed again"] == {"closed": True}
     assert facts["snapshots"]["active"] == [400, "illegal_argument_exception"]
     assert facts["snapshots"]["buckets"] == 72
+    assert facts["datafeed"] == {
+        "put": ["feed", "fed", ["air"]],
+        "updated": 50,
+        "found": [1, ["feed"], "stopped"],
+        "preview": {"time": START_MS, "airline": "a0", "v": 0.0},
+        "started": True,
+        "state": "stopped",
+        "records": 500,
+        "started on and on": [True, "started"],
+        "refused": [409, "status_exception"],
+        "stopped": {"stopped": True},
+        "deleted": {"acknowledged": True},
+        "gone": [404, "resource_not_found_exception"],
+    }
     assert facts["updated"] == ["changed", ["later"]]
     assert facts["validated"] == [{"acknowledged": True}] * 2
     assert facts["refused"] == [

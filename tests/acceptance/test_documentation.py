@@ -87,10 +87,10 @@ def test_the_table_of_commands_names_every_command(capsys):
 def test_the_audit_query_runs(database_url):
     [query] = blocks("sql")
     with application(database_url) as app:
-        make_job(app, DATA)
+        make_job(app, DATA, "web")
         with app.store.reading() as connection:
             rows = connection.execute(text(query)).all()
-    assert [(row.name, row.type) for row in rows] == [("job-j", "opened")]
+    assert [(row.job_id, row.ending) for row in rows] == [("web", "open")]
 
 
 def shape(line):
@@ -109,7 +109,7 @@ def test_the_explanation_of_the_readme_is_what_the_program_prints(sqlite_url, ca
     assert missing == []
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "docs/deployment.md"])
 def test_links_and_named_files_exist(document):
     content = (ROOT / document).read_text()
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", content) if not link.startswith("http")]

@@ -233,6 +233,25 @@ class TestPreview:
         feed_id, _ = feed(job=other, aggregations=aggs)
         assert "doc_count" not in http.get(f"{FEEDS}/{feed_id}/_preview").ok()[0]
 
+    @pytest.mark.parametrize(
+        ("field", "inner", "reason"),
+        [
+            (
+                "time", {"change": {"derivative": {"buckets_path": "v"}}},
+                "aggregation [change] of type [derivative] is made by search engines only; this source makes "
+                "[max, min, avg, sum, value_count, cardinality]",
+            ),
+            ("@timestamp", {}, "the date_histogram must be over the time field [time], not over [@timestamp]"),
+        ],
+    )  # fmt: skip
+    def test_refuses_aggregations_that_the_source_cannot_make(self, http, feed, field, inner, reason):
+        inner = {field: {"max": {"field": field}}, "v": {"avg": {"field": "v"}}, **inner}
+        aggs = {"buckets": {"date_histogram": {"field": field, "fixed_interval": "1h"}, "aggs": inner}}
+        feed_id, _ = feed(job=job_body(summary_count_field_name="doc_count"), aggs=aggs, is_open=True)
+        assert http.get(f"{FEEDS}/{feed_id}").ok()["datafeeds"][0]["aggregations"] == aggs
+        for answer in (http.get(f"{FEEDS}/{feed_id}/_preview"), start(http, feed_id)):
+            assert (answer.status, answer.error[2].removeprefix(f"[{feed_id}] ")) == (400, reason)
+
     def test_takes_a_datafeed_that_is_not_there(self, http):
         config = {"job_id": http.job(**job_body()), "indices": ["air"], "scroll_size": 2}
         assert len(http.post(f"{FEEDS}/_preview", config).ok()) == 2

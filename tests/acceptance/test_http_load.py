@@ -20,6 +20,7 @@ from tests.support.served import served
 
 N_JOBS = 50
 RECORDS_PER_POST = 500
+READS_MIN = 20
 
 
 @dataclass
@@ -83,10 +84,10 @@ def poster(connection, job_id, until, tally):
 
 
 def reader(connection, until, tally):
-    """Read statistics and results of all jobs until the time is over."""
+    """Read statistics and results of all jobs until the time is over, and often enough on a busy machine too."""
     paths = ("/{}/_stats", "/{}/results/buckets?size=10", "/{}/results/records?size=10", "/{}")
     index = 0
-    while time.monotonic() < until:
+    while time.monotonic() < until or index < READS_MIN:
         path = paths[index % len(paths)].format(f"load-{index % N_JOBS}")
         started = time.monotonic()
         tally.add(connection("GET", path))
@@ -144,7 +145,7 @@ def check(server, database, tally):
     assert stored == dict(tally.acknowledged)
     reads = sorted(tally.reads)
     p99 = reads[int(len(reads) * 0.99)]
-    assert len(reads) > 10
+    assert len(reads) >= READS_MIN
     print(json.dumps({
         "statuses": dict(tally.statuses), "records": sum(tally.acknowledged.values()), "reads": len(reads),
         "median_ms": round(statistics.median(reads) * 1000, 1), "p99_ms": round(p99 * 1000, 1),

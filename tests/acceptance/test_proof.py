@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from domain.errors import InvalidArgument
 from eventstore.signing import SigningKey
 from marigraph import Marigraph
 from marigraph.cli.main import execute
@@ -404,5 +406,26 @@ def edited(place, **values):
     return edit
 
 
-def test_the_script_is_in_the_package():
-    assert Path(verify_export.__file__).name == "verify_export.py"
+def test_the_commands_of_the_documentation_run(cli, folder):
+    text = (Path(__file__).resolve().parents[2] / "docs" / "proof.md").read_text()
+    [block] = re.findall(r"```console\n(.*?)```", text, re.DOTALL)
+    shutil.copyfile(folder / "key.pem.pub", folder / "seal-key.pem.pub")
+    ran = []
+    for line in block.splitlines():
+        words = shlex.split(line.replace("/mnt/elsewhere", str(folder / "elsewhere")), comments=True)
+        (folder / "elsewhere").mkdir(exist_ok=True)
+        if words[0] == "marigraph":
+            key = ["--key", "key.pem"] if words[2] in ("seal", "export") else []
+            known = [] if "--public-key" in words or key else ["--public-key", "seal-key.pem.pub"]
+            assert cli(*words[1:], *key, *known)[0] == INTACT
+        else:
+            assert verify_export.main(words[2:]) == INTACT
+        ran.append(words[0])
+    assert ran == ["marigraph"] * 4 + ["python"]
+
+
+def test_settings_say_how_often_a_server_seals():
+    assert Settings.read({"MARIGRAPH_SEAL_EVERY": "10m"}).seals == Seals(None, 600.0, None)
+    assert Settings.read({}).seals == Seals()
+    with pytest.raises(InvalidArgument, match="MARIGRAPH_SEAL_EVERY"):
+        Settings.read({"MARIGRAPH_SEAL_EVERY": "often"})

@@ -93,7 +93,6 @@ def test_what_is_right_is_left_alone(app, job):
     assert rows_of(app) == before
 
 
-@ON_BOTH
 def test_what_is_wrong_or_missing_is_made_right_and_processing_times_stay(app, job):
     before = rows_of(app)
     spoil(app, *(table for table in RESULT_TABLES if len(before[table.name])))
@@ -176,7 +175,6 @@ def test_who_reads_sees_the_old_rows_whole_until_the_new_ones_are_there(app, job
         assert rows_of(reader, buckets, records) != old
 
 
-@ON_BOTH
 def test_a_job_that_is_deleted_meanwhile_gets_no_rows(app, job, monkeypatch):
     spoil(app, buckets)
     handlers.close_jobs(app, "j", CONTEXT)

@@ -1,6 +1,11 @@
 """Retention and erasure: what is gone is gone, the log says so, and what is left still verifies."""
 
+import random
 import re
+import shutil
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +34,7 @@ DAY_MS = 86_400_000
 START_MS = 1_700_006_400_000
 BODY = {
     "analysis_config": {
-        "bucket_span": "1h",
+        "bucket_span": "4h",
         "detectors": [{"function": "mean", "field_name": "value", "by_field_name": "series"}],
         "influencers": ["series"],
     },
@@ -116,8 +121,8 @@ def first_bucket_ms(app):
 
 
 def day_ms(day):
-    """The start of the oldest bucket kept when results go back to a day: the last hour of the data is not final."""
-    return START_MS + day * DAY_MS - 3_600_000
+    """The start of the oldest bucket kept when results go back to a day: the last bucket of the data is not final."""
+    return START_MS + day * DAY_MS - 4 * 3_600_000
 
 
 DROPPING = {"retention": {"payloads": "behind_snapshots"}}
@@ -126,6 +131,31 @@ SETTINGS = {
     "daily_model_snapshot_retention_after_days": 1,
     "results_retention_days": 3,
 }
+
+
+@pytest.fixture(scope="module")
+def five_days(sqlite_template, tmp_path_factory):
+    """A database file with a job of five days, from which nothing was removed yet."""
+    path = tmp_path_factory.mktemp("retention") / "five-days.db"
+    shutil.copyfile(sqlite_template, path)
+    clock = Clock()
+    app = bootstrap(Settings(str(path)), clock)
+    try:
+        create(app, DROPPING, **SETTINGS)
+        run_days(app, clock, *range(5))
+    finally:
+        app.close()
+    return path
+
+
+@pytest.fixture
+def lived(five_days, tmp_path, clock):
+    """The application on a database of its own with a job of five days."""
+    shutil.copyfile(five_days, tmp_path / "lived.db")
+    clock.now_ms = START_MS + 5 * DAY_MS
+    app = bootstrap(Settings(str(tmp_path / "lived.db")), clock)
+    yield app
+    app.close()
 
 
 class TestRetention:
@@ -146,21 +176,17 @@ class TestRetention:
         assert first_bucket_ms(app) == job.results_dropped_before_ms == day_ms(3)
         assert failures(app) == []
 
-    def test_a_second_run_finds_nothing_and_writes_nothing_to_the_job(self, app, clock):
-        create(app, DROPPING, **SETTINGS)
-        run_days(app, clock, *range(5))
-        run_retention(app, None, CONTEXT)
-        version = app.store.head("job-j").version
-        assert run_retention(app, None, CONTEXT) == []
-        assert app.store.head("job-j").version == version
+    def test_a_second_run_finds_nothing_and_writes_nothing_to_the_job(self, lived):
+        run_retention(lived, None, CONTEXT)
+        version = lived.store.head("job-j").version
+        assert run_retention(lived, None, CONTEXT) == []
+        assert lived.store.head("job-j").version == version
 
-    def test_a_dry_run_names_the_same_and_changes_nothing(self, app, clock):
-        create(app, DROPPING, **SETTINGS)
-        run_days(app, clock, *range(4))
-        last = app.store.read_all()[-1].position
-        (planned,) = run_retention(app, "j", CONTEXT, dry_run=True)
-        assert (app.store.read_all()[-1].position, count(app, payloads)) == (last, 4)
-        (dropped,) = run_retention(app, "j", CONTEXT)
+    def test_a_dry_run_names_the_same_and_changes_nothing(self, lived):
+        last = lived.store.read_all()[-1].position
+        (planned,) = run_retention(lived, "j", CONTEXT, dry_run=True)
+        assert (lived.store.read_all()[-1].position, count(lived, payloads)) == (last, 5)
+        (dropped,) = run_retention(lived, "j", CONTEXT)
         assert planned.resource() == dropped.resource()
 
     def test_records_are_kept_unless_a_job_asks(self, app, clock):
@@ -170,7 +196,6 @@ class TestRetention:
         assert count(app, payloads) == 4
         assert failures(app) == []
 
-    @ON_BOTH
     def test_of_an_open_job_goes_on_beside_its_analysis(self, app, clock):
         create(app, DROPPING, **SETTINGS)
         run_days(app, clock, *range(4))
@@ -180,51 +205,42 @@ class TestRetention:
         assert failures(app) == []
         assert first_bucket_ms(app) == queries.require_job(app, "j").results_dropped_before_ms
 
-    def test_a_replay_of_what_is_gone_says_which_by_what_event(self, app, clock):
-        create(app, DROPPING, **SETTINGS)
-        run_days(app, clock, *range(4))
-        run_retention(app, None, CONTEXT)
-        job = queries.require_job(app, "j")
-        source = ModelSource(app.store, app.codec, "j")
+    def test_a_replay_of_what_is_gone_says_which_by_what_event(self, lived):
+        run_retention(lived, None, CONTEXT)
+        job = queries.require_job(lived, "j")
+        source = ModelSource(lived.store, lived.codec, "j")
         assert source.fold_at(job.version, job.created_version).model is not None
-        (event,) = events_of(app, "payloads_dropped")
+        (event,) = events_of(lived, "payloads_dropped")
         said = (
             rf"posted at version 3 .* versions 1 to {job.payloads_dropped_to} at .* by tester \(event {event.version}\)"
         )
         with pytest.raises(RecordsGone, match=said):
             source.fold_at(job.payloads_dropped_to - 1, job.created_version)
 
-    def test_results_come_back_as_they_are_from_a_replay(self, app, clock):
+    def test_results_come_back_as_they_are_from_a_replay(self, lived):
         """The event is folded like any other: a runner that begins behind the snapshot drops the same rows."""
-        create(app, **SETTINGS)
-        run_days(app, clock, *range(5))
-        run_retention(app, None, CONTEXT)
-        handlers.open_job(app, "j", CONTEXT)
-        app.own("j", CONTEXT).catch_up()
-        assert first_bucket_ms(app) == day_ms(2)
-        assert failures(app) == []
+        run_retention(lived, None, CONTEXT)
+        handlers.open_job(lived, "j", CONTEXT)
+        lived.own("j", CONTEXT).catch_up()
+        assert first_bucket_ms(lived) == day_ms(2)
+        assert failures(lived) == []
 
-    def test_without_a_state_that_can_be_read_a_model_begins_anew_behind_what_was_dropped(self, app, clock, caplog):
+    def test_without_a_state_that_can_be_read_a_model_begins_anew_behind_what_was_dropped(self, lived, clock, caplog):
         """As after an upgrade to another engine: the job goes on, and says so."""
-        create(app, DROPPING, **SETTINGS)
-        run_days(app, clock, *range(4))
-        run_retention(app, None, CONTEXT)
-        with app.store.transaction() as connection:
+        run_retention(lived, None, CONTEXT)
+        with lived.store.transaction() as connection:
             connection.execute(update(snapshots).values(state_schema="model/0"))
-        run_days(app, clock, 4)
+        run_days(lived, clock, 5)
         assert "an empty model begins there" in caplog.text
-        assert queries.require_job(app, "j").state == "closed"
-        assert failures(app) == []
+        assert queries.require_job(lived, "j").state == "closed"
+        assert failures(lived) == []
 
-    def test_records_stay_while_the_oldest_state_cannot_be_read(self, app, clock):
-        create(app, DROPPING, **SETTINGS)
-        run_days(app, clock, *range(4))
-        with app.store.transaction() as connection:
+    def test_records_stay_while_the_oldest_state_cannot_be_read(self, lived):
+        with lived.store.transaction() as connection:
             connection.execute(update(snapshots).values(body=b"damaged"))
-        run_retention(app, None, CONTEXT)
-        assert count(app, payloads) == 4
+        run_retention(lived, None, CONTEXT)
+        assert count(lived, payloads) == 5
 
-    @ON_BOTH
     def test_equal_records_that_are_needed_later_stay(self, app, clock):
         create(app, DROPPING, **SETTINGS)
         clock.now_ms += DAY_MS
@@ -237,30 +253,26 @@ class TestRetention:
         handlers.close_jobs(app, "j", CONTEXT)
         assert failures(app) == []
 
-    def test_states_that_belong_to_no_snapshot_go_but_for_the_newest(self, app, clock):
-        create(app, **SETTINGS)
-        run_days(app, clock, *range(5))
-        run_retention(app, None, CONTEXT)
-        versions = [snapshot.version for snapshot in queries.require_job(app, "j").snapshots]
-        assert [row.version for row in app.store.list_snapshots("job-j", STATE_SCHEMA)] == versions
+    def test_states_that_belong_to_no_snapshot_go_but_for_the_newest(self, lived):
+        run_retention(lived, None, CONTEXT)
+        versions = [snapshot.version for snapshot in queries.require_job(lived, "j").snapshots]
+        assert [row.version for row in lived.store.list_snapshots("job-j", STATE_SCHEMA)] == versions
 
     @pytest.mark.parametrize("step", ["drop_results", "drop_states", "_drop_payloads"])
-    def test_a_crash_between_event_and_deletion_is_mended_by_the_next_run(self, app, clock, monkeypatch, step):
-        create(app, DROPPING, **SETTINGS)
-        run_days(app, clock, *range(5))
+    def test_a_crash_between_event_and_deletion_is_mended_by_the_next_run(self, lived, monkeypatch, step):
 
         def crash(*_):
             raise KeyboardInterrupt
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(retention, step, crash)
-            run_retention(app, None, CONTEXT)
-        assert len(events_of(app, "payloads_dropped")) == 1
-        run_retention(app, None, CONTEXT)
-        assert (count(app, payloads), count(app, snapshots)) == (2, 3)
-        assert first_bucket_ms(app) == day_ms(2)
-        assert len(events_of(app, "payloads_dropped")) == 1
-        assert failures(app) == []
+            run_retention(lived, None, CONTEXT)
+        assert len(events_of(lived, "payloads_dropped")) == 1
+        run_retention(lived, None, CONTEXT)
+        assert (count(lived, payloads), count(lived, snapshots)) == (2, 3)
+        assert first_bucket_ms(lived) == day_ms(2)
+        assert len(events_of(lived, "payloads_dropped")) == 1
+        assert failures(lived) == []
 
     @ON_BOTH
     def test_rows_go_in_bounded_batches_until_none_is_left(self, app, clock, monkeypatch):
@@ -411,7 +423,6 @@ class TestErasure:
         assert [event.type for event in events_of(app, "erased", "deleted")] == ["erased", "deleted"]
         assert count(app, stream_keys) == 0
 
-    @ON_BOTH
     def test_a_crash_after_the_event_is_mended_by_the_next_retention(self, app, clock, monkeypatch):
         create(app, ERASABLE)
         run_days(app, clock, 0)
@@ -485,7 +496,6 @@ class TestErasure:
         assert all(bytes(material) not in content for content in files)
 
 
-@ON_BOTH
 def test_a_copy_has_the_results_that_could_not_be_made_again(app, url, clock, tmp_path):
     create(app, {**DROPPING, **ERASABLE}, **SETTINGS)
     run_days(app, clock, *range(3))
@@ -507,3 +517,43 @@ def test_a_copy_has_the_results_that_could_not_be_made_again(app, url, clock, tm
         assert failures(copy) == []
     finally:
         copy.close()
+
+
+@pytest.mark.slow
+def test_twenty_kills_during_retention_and_erasure_leave_nothing_that_the_next_run_does_not_mend(
+    five_days, tmp_path, clock
+):
+    random_ = random.Random(5)
+    for number in range(20):
+        path = tmp_path / f"killed-{number}.db"
+        shutil.copyfile(five_days, path)
+        app = bootstrap(Settings(str(path)), clock)
+        try:
+            handlers.create_job(app, "erasable", {**BODY, "custom_settings": ERASABLE}, CONTEXT)
+            handlers.open_job(app, "erasable", CONTEXT)
+            handlers.post_data(app, "erasable", hours(0), CONTEXT)
+            handlers.close_jobs(app, "erasable", CONTEXT)
+        finally:
+            app.close()
+        script = (
+            "import sys; from marigraph.cli.main import execute; print(flush=True); "
+            "execute(['--db', sys.argv[1], 'erase', 'erasable', '--yes']); "
+            "execute(['--db', sys.argv[1], 'retention', 'run'])"
+        )
+        process = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(random_.random() * 1.5)
+        process.kill()
+        process.communicate()
+        app = bootstrap(Settings(str(path)), clock)
+        try:
+            erase_job(app, "erasable", CONTEXT)
+            run_retention(app, None, CONTEXT)
+            run_retention(app, None, CONTEXT)
+            assert (count(app, payloads), count(app, stream_keys)) == (3, 0)
+            assert first_bucket_ms(app) == day_ms(2)
+            assert [len(events_of(app, type_)) for type_ in ("payloads_dropped", "results_dropped")] == [1, 1]
+            assert failures(app) == []
+            assert not [check for check in verify_job(app, "erasable").checks if not check.holds]
+        finally:
+            app.close()

@@ -75,7 +75,7 @@ def test_two_releases_serve_one_database(before, empty_postgres_url, tmp_path):
     url = empty_postgres_url
     ok(url, "db", "upgrade", source=source)
     assert schema.current_revision(url) == revision
-    with served(url, tmp_path, source) as old:
+    with served(url, tmp_path, source=source) as old:
         httpx.put(f"{old.url}{JOBS}/j", json=CONFIG, timeout=60).raise_for_status()
         httpx.post(f"{old.url}{JOBS}/j/_open", timeout=60).raise_for_status()
         post_at(old, 1_700_000_000, 100)

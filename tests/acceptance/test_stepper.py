@@ -16,7 +16,7 @@ from marigraph.debugging.walk import Walk
 from tests.support.jobs import CONTEXT, DataSet, application, job_body, make_job, post, synthetic
 
 DETECTORS = [{"function": "mean", "field_name": "value", "by_field_name": "series"}]
-DATA = DataSet("hourly", job_body(DETECTORS, "1h"), "time,series,value", synthetic(1_200).lines)
+DATA = DataSet("hourly", job_body(DETECTORS, "2h"), "time,series,value", synthetic(1_200).lines)
 
 
 class Wide(DummyOutput):

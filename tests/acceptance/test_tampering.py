@@ -80,29 +80,29 @@ def test_a_thousand_single_changes_are_found_against_kept_seals(sealed, tmp_path
     )
 
 
-def check_lives(template, folder, public_key, seeds, n_steps):
-    n_copies = 0
-    for seed in seeds:
-        path = folder / f"life-{seed}.db"
-        shutil.copyfile(template, path)
-        life = Life(f"sqlite:///{path}", KEY, seed)
-        try:
-            life.begin()
-            for _ in range(n_steps):
-                what = life.step()
-                found = verified(path, public_key)
-                assert found["ok"], (seed, what, found)
-                n_copies += 1
-        finally:
-            life.close()
-    return n_copies
+def check_life(url, public_key, seed, n_steps):
+    """Verify after each step of a life; return how often."""
+    life = Life(url, KEY, seed)
+    try:
+        life.begin()
+        for _ in range(n_steps):
+            what = life.step()
+            found = verified(url, public_key)
+            assert found["ok"], (seed, what, found)
+    finally:
+        life.close()
+    return n_steps
 
 
-def test_normal_use_raises_no_alarm(sqlite_template, tmp_path, public_key):
-    assert check_lives(sqlite_template, tmp_path, public_key, range(1), 25) == 25
+def test_normal_use_raises_no_alarm(database_url, public_key):
+    check_life(database_url, public_key, seed=3, n_steps=25)
 
 
 @pytest.mark.slow
 def test_a_thousand_states_of_normal_use_raise_no_alarm(sqlite_template, tmp_path, public_key):
-    n_copies = check_lives(sqlite_template, tmp_path, public_key, range(100, 100 + LIVES), STEPS_OF_A_LIFE)
-    assert n_copies == LIVES * STEPS_OF_A_LIFE == 1_000
+    n_states = 0
+    for seed in range(100, 100 + LIVES):
+        path = tmp_path / f"life-{seed}.db"
+        shutil.copyfile(sqlite_template, path)
+        n_states += check_life(str(path), public_key, seed, STEPS_OF_A_LIFE)
+    assert n_states == LIVES * STEPS_OF_A_LIFE == 1_000

@@ -3,18 +3,23 @@
 import json
 from contextlib import ExitStack, suppress
 from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import MetaData, select
 
 from domain.errors import BadRequest, InvalidArgument
+from marigraph.bundles.creating import Wish, create_bundle
+from marigraph.bundles.replaying import replay_bundle
 from marigraph.cli.main import execute
+from marigraph.replay import CannotReplay
 from marigraph.scratch import digest_tables
 from marigraph.whatif import runs
 from marigraph.whatif.changes import Changes
 from marigraph.whatif.report import compare_runs, what_if
 from marigraph.whatif.trial import Window
-from tests.support.jobs import DataSet, application, digest, job_body, make_job, post
+from tests.support.jobs import DataSet, application, digest, farequote, job_body, make_job, post, reopen
 from tests.support.one_life import DATA, RULE, START, live
 
 
@@ -57,6 +62,42 @@ def test_without_a_change_it_gives_the_job_to_the_last_bit(request, kind):
     assert report.is_state_equal
     assert report.run.results["buckets"].row_count > 40
     assert report.difference.changes == []
+
+
+@pytest.mark.slow
+def test_without_a_change_it_gives_a_whole_file_to_the_last_bit(sqlite_url, test_data):
+    data = farequote(test_data)
+    with application(sqlite_url) as app:
+        make_job(app, data)
+        for start in range(0, len(data.lines), 20_000):
+            post(app, data, start, start + 20_000)
+            reopen(app)
+        report = what_if(app, "j", Changes())
+    assert report.is_equal
+    assert report.is_state_equal
+    assert report.difference.before.severities["critical"] == 1
+
+
+def test_a_job_that_has_seen_nothing_can_be_asked(sqlite_url):
+    with application(sqlite_url) as app:
+        make_job(app, DATA, is_open=False)
+        report = what_if(app, "j", Changes.read(["analysis_config.bucket_span=15m"]))
+    assert report.run.cost.record_count == 0
+    assert report.difference.changes == []
+
+
+def test_it_reaches_as_far_as_the_results_of_the_job(sqlite_url):
+    with application(sqlite_url) as owner, application(sqlite_url) as other:
+        make_job(owner, DATA)
+        post(owner, DATA, 0, 300)
+        post(other, DATA, 300, 600)  # stored, and left for the owner to analyse
+        report = what_if(other, "j", Changes())
+        assert report.is_equal
+        assert report.run.cost.record_count == 300
+        assert "1 events after it are not analysed yet" in report.run.notes[0]
+        with TemporaryDirectory() as folder:
+            made = create_bundle(other, "j", Path(folder) / "b.db", Wish(redact=("series",)))
+            assert replay_bundle(made.path).is_equal
 
 
 def test_the_job_is_only_read(lived):
@@ -120,6 +161,33 @@ def test_a_rule_is_tried_from_a_state_and_a_bucket_span_from_the_beginning(lived
     assert what_if(lived, "j", Changes.read(["analysis_config.bucket_span=1h"]), window=window).run.from_version == 1
 
 
+def test_where_records_are_no_longer_kept_it_begins_behind_them(sqlite_url):
+    with application(sqlite_url) as app:
+        live(app)
+        posted = [each for each in app.store.iter_stream("job-j") if each.payload_digest is not None]
+        app.store.delete_payloads("job-j", [posted[0].payload_digest])
+        unchanged = what_if(app, "j", Changes())
+        assert unchanged.is_equal
+        assert unchanged.is_state_equal
+        assert "model state" in unchanged.run.notes[0]
+        app.store.delete_payloads("job-j", [each.payload_digest for each in posted[:5]])
+        with pytest.raises(CannotReplay, match="no state of that version"):
+            what_if(app, "j", Changes.read(["analysis_config.bucket_span=15m"]))
+
+
+def test_without_a_state_it_begins_with_an_empty_model(sqlite_url):
+    with application(sqlite_url) as app:
+        make_job(app, DATA)
+        post(app, DATA, 0, 600)
+        post(app, DATA, 600)
+        first = next(each for each in app.store.iter_stream("job-j") if each.payload_digest is not None)
+        app.store.delete_payloads("job-j", [first.payload_digest])
+        report = what_if(app, "j", Changes.read(["analysis_config.bucket_span=15m"]))
+        assert "young model" in report.run.notes[0]
+        assert report.run.cost.record_count == 600
+        assert report.difference.after.bucket_count > report.difference.before.bucket_count > 10
+
+
 def test_texts_that_are_numbers_can_be_measured(new_sqlite_url):
     lines = [f"{START + 60 * n},{100 + n % 7},{n % 3}" for n in range(400)]
     detectors = [{"function": "count", "by_field_name": "code"}]
@@ -159,7 +227,7 @@ def test_what_is_wrong_is_said_before_anything_is_replayed(lived, settings, erro
 
 
 def test_runs_are_kept_compared_and_deleted(lived, kept_runs, capsys):
-    for name, span in (("fine", "1h"), ("coarse", "6h")):
+    for name, span in (("fine", "2h"), ("coarse", "12h")):
         what_if(lived, "j", Changes.read([f"analysis_config.bucket_span={span}"]), name=name)
     assert {run.name for run in runs.kept_runs()} == {"fine", "coarse"}
     report = compare_runs("fine", "coarse")

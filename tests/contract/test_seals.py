@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from eventstore.sealing import seal_log
 from eventstore.seals import ExportedSeals, StoredSeals, export_line
 from eventstore.signing import KeyRefused, SigningKey, public_path, read_public_key
 from eventstore.verify import ChainReport, Verification, verify_chain
-from tests.contract.support import event
+from tests.contract.support import event, run_threads
 from tests.contract.test_chain import tamper
 
 KEY = SigningKey.make()
@@ -281,6 +283,62 @@ def test_a_log_is_read_where_nothing_can_be_written(database_url: str, open_stor
         assert verify_chain(log).n_payloads == 1
         with pytest.raises(Exception, match=r"read-?only"):
             connection.execute(text("DELETE FROM streams"))
+
+
+def test_a_log_that_is_written_to_meanwhile_raises_no_alarm(
+    database_url: str, open_store: Callable[..., EventStore]
+) -> None:
+    writer, sealer = open_store(database_url), open_store(database_url)
+    written: list[int] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            number = len(written)
+            stream = f"job-{number % 17}"
+            lease = writer.acquire(stream, f"owner-{number % 3}", 0.0)
+            epoch = lease.epoch if lease is not None else None
+            writer.append(stream, [event(number, payload=b"%d" % number), event(number)], ANY, epoch=epoch)
+            written.append(number)
+
+    def seal_often() -> None:
+        while not stop.wait(0.02):
+            seal(sealer, 30)
+
+    def look() -> list[BadLink | str]:
+        alarms = []
+        try:
+            with ReadOnlyLog(database_url) as log:
+                while len(written) < 60 and not alarms:
+                    report = verify_chain(log, Verification(checks_fences=True))
+                    alarms += [found for found in (report.first_bad, report.unreadable) if found]
+        finally:
+            stop.set()
+        return alarms
+
+    assert run_threads([write, seal_often, look]) == [None, None, []]
+
+
+class TestSharedWork:
+    """A long log is cut into parts; what each of them finds makes the same report."""
+
+    def check(self, store: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("eventstore.verify.SHARED_POSITIONS", 3)
+        assert verify(store) == verify(store, n_workers=3)
+        position = store.read_stream("job-a")[4].position
+        tamper(store, f"UPDATE events SET data = '{{}}' WHERE position >= {position}")
+        assert place(bad(store, n_workers=3)) == place(bad(store)) == ("job-a", 5, position)
+
+    def test_by_threads(self, sealed: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Processes cost a second each, so most of it is tested without them."""
+        monkeypatch.setattr(
+            "eventstore.verify_workers.ProcessPoolExecutor", lambda n_workers, **_: ThreadPoolExecutor(n_workers)
+        )
+        self.check(sealed, monkeypatch)
+
+    @pytest.mark.slow
+    def test_by_processes(self, sealed: EventStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.check(sealed, monkeypatch)
 
 
 class TestKeys:

@@ -21,7 +21,6 @@ from tests.support.golden import Dump
 from tests.support.jobs import application
 
 PATHS = sorted(golden.FOLDER.glob("*.jsonl.gz"))
-NEWEST = PATHS[-1:]
 by_path = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.name.partition(".")[0])
 
 
@@ -44,7 +43,12 @@ def test_there_is_one_of_the_present_revision():
     assert set(names) <= set(schema.REVISIONS)
 
 
-@by_path
+@pytest.mark.parametrize(
+    ("path", "empty_url"),
+    [*((path, "sqlite") for path in PATHS), (PATHS[-1], "postgres")],
+    indirect=["empty_url"],
+    ids=lambda value: value if isinstance(value, str) else value.name.partition(".")[0],
+)
 def test_the_log_of_an_upgraded_database_says_what_it_said(path, empty_url):
     dump = loaded(path, empty_url)
     schema.upgrade(empty_url)
@@ -75,10 +79,9 @@ def check_states(app, dump):
     assert [check for check in verify_job(app, "kept").checks if not check.holds] == []
 
 
-@by_path
-def test_a_damaged_one_fails_loudly(path, tmp_path):
+def test_a_damaged_one_fails_loudly(tmp_path):
     url = str(tmp_path / "golden.db")
-    loaded(path, url)
+    loaded(PATHS[-1], url)
     with golden.connected(url) as (connection, _tables):
         connection.execute(text("DROP TRIGGER events_no_update"))
         connection.execute(text("UPDATE events SET recorded_at = recorded_at + 1 WHERE version = 2"))
@@ -109,6 +112,8 @@ class TestStairway:
             schema.downgrade(url, revision)
             assert schema.current_revision(url) == revision
             assert golden.rows_of(url) == before[revision]
+        schema.downgrade(url, "base")
+        assert set(golden.described(url)) <= {"alembic_version", "sqlite_sequence"}
 
     def test_from_the_first_revision_to_the_last_and_back(self, empty_url):
         self.climb(Dump.read(PATHS[0]), empty_url, schema.REVISIONS[0])

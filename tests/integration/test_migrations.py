@@ -55,23 +55,6 @@ def test_there_is_one_head_and_the_program_knows_all_revisions() -> None:
     assert [name.partition("_")[0] for name in files] == chain, "file names sort in the order of the chain"
 
 
-def test_each_revision_goes_up_down_and_up(empty_url: str) -> None:
-    before: set[str] = set()
-    for revision in schema.REVISIONS:
-        schema.upgrade(empty_url, revision)
-        after = tables_of(empty_url)
-        schema.downgrade(empty_url, "-1")
-        assert tables_of(empty_url) == before
-        schema.upgrade(empty_url, revision)
-        assert tables_of(empty_url) == after
-        assert schema.current_revision(empty_url) == revision
-        before = after
-    assert schema.find_drift(empty_url) == []
-    schema.downgrade(empty_url, "base")
-    assert tables_of(empty_url) == set()
-    assert schema.current_revision(empty_url) is None
-
-
 def test_autogenerate_finds_no_drift(database_url: str) -> None:
     assert schema.find_drift(database_url) == []
 

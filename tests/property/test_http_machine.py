@@ -15,6 +15,8 @@ from tests.support.http import CONFIG, FIRST, serving
 
 HOUR = 3600
 JOB_IDS = st.sampled_from(["a", "a", "a", "b", "c"])
+FEED_IDS = st.sampled_from(["f", "f", "g"])
+FEEDS = "/_ml/datafeeds"
 STEPS = st.lists(st.integers(-900, 5400), min_size=1, max_size=6)
 CONFLICT = (409, "status_exception")
 
@@ -63,7 +65,7 @@ class Expected:
 
 
 class Machine(RuleBasedStateMachine):
-    """All calls on three jobs."""
+    """All calls on three jobs and two datafeeds."""
 
     http = None  # set by the test
 
@@ -72,6 +74,9 @@ class Machine(RuleBasedStateMachine):
         self.jobs = {}
         self.clock = FIRST
         self.touched = "a"
+        self.feeds = {}  # the job of each
+        for feed_id in ("f", "g"):
+            self.http.delete(f"{FEEDS}/{feed_id}")
         for job_id in ("a", "b", "c"):
             self.http.delete(job_id, force=True)
 
@@ -189,13 +194,53 @@ class Machine(RuleBasedStateMachine):
     def delete(self, job_id, force):
         answer = self.http.delete(job_id, force=force)
         job = self.jobs.get(job_id)
+        feed_id = next((feed_id for feed_id, of_job in self.feeds.items() if of_job == job_id), None)
         if job is None:
             self.not_found(answer, job_id)
+        elif feed_id is not None:
+            reason = f"Cannot delete job [{job_id}] because datafeed [{feed_id}] refers to it"
+            assert answer.error == (*CONFLICT, reason)
         elif job.state == "opened" and not force:
             assert answer.error == (*CONFLICT, f"Cannot delete job [{job_id}] because the job is opened")
         else:
             assert answer.ok() == {"acknowledged": True}
             del self.jobs[job_id]
+
+    @rule(feed_id=FEED_IDS, job_id=JOB_IDS)
+    def create_datafeed(self, feed_id, job_id):
+        answer = self.http.put(f"{FEEDS}/{feed_id}", {"job_id": job_id, "indices": ["air"]})
+        other = next((each for each, of_job in self.feeds.items() if of_job == job_id and each != feed_id), None)
+        if job_id not in self.jobs:
+            self.not_found(answer, job_id)
+        elif other is not None:
+            assert answer.error == (*CONFLICT, f"A datafeed [{other}] already exists for job [{job_id}]")
+        elif feed_id in self.feeds:
+            reason = f"A datafeed with id [{feed_id}] already exists"
+            assert answer.error == (400, "resource_already_exists_exception", reason)
+        else:
+            assert answer.ok()["job_id"] == job_id
+            self.feeds[feed_id] = job_id
+
+    @rule(feed_id=FEED_IDS, call=st.sampled_from(["start", "stop", "delete"]))
+    def call_datafeed(self, feed_id, call):
+        """There are no sources, so that none ever runs."""
+        path = f"{FEEDS}/{feed_id}"
+        answer = self.http.delete(path) if call == "delete" else self.http.post(f"{path}/_{call}")
+        job_id = self.feeds.get(feed_id)
+        if job_id is None:
+            expected = (404, "resource_not_found_exception", f"No datafeed with id [{feed_id}] exists")
+            assert answer.error == expected
+        elif call == "start":
+            state = self.jobs[job_id].state
+            reason = f"job [{job_id}] is {state}"
+            if state == "opened":
+                reason = "it cannot retrieve data because index [air] does not exist"
+            assert answer.error == (*CONFLICT, f"cannot start datafeed [{feed_id}] because {reason}")
+        elif call == "stop":
+            assert answer.ok() == {"stopped": True}
+        else:
+            assert answer.ok() == {"acknowledged": True}
+            del self.feeds[feed_id]
 
     @precondition(lambda self: any(job.snapshots for job in self.jobs.values()))
     @rule(data=st.data(), deletes=st.just(True))
@@ -246,6 +291,8 @@ class Machine(RuleBasedStateMachine):
                 job.late,
             )
             assert counts.get("latest_record_timestamp") == (job.latest and job.latest * 1000)
+        feeds = self.http.get(FEEDS).ok()["datafeeds"]
+        assert {feed["datafeed_id"]: feed["job_id"] for feed in feeds} == self.feeds
 
     @invariant()
     def results_and_snapshots_are_those_expected(self):

@@ -6,6 +6,7 @@ JSON, without times and ids that differ between runs, so that versions can be co
 
 import json
 import sys
+import time
 import warnings
 
 import elasticsearch
@@ -94,6 +95,7 @@ def live(es, ml):
     facts["snapshots"] = snapshots(ml)
     updated = with_body(ml.update_job, {"description": "changed", "groups": ["later"]}, job_id="life")
     facts["updated"] = [updated["description"], updated["groups"]]
+    facts["datafeed"] = datafeed(ml)
     facts["validated"] = validated(ml)
     facts["refused"] = refused(ml)
     facts["deleted"] = whole(ml.delete_job(job_id="life"))
@@ -144,6 +146,45 @@ def snapshots(ml):
         "active": active, "reverted": list(reverted), "deleted": deleted,
         "buckets": whole(ml.get_buckets(job_id="life"))["count"],
     }  # fmt: skip
+
+
+def datafeed(ml):
+    detectors = [{"function": "mean", "field_name": "v", "by_field_name": "airline"}]
+    job = {"analysis_config": {"bucket_span": "1h", "detectors": detectors}, "data_description": {"time_field": "time"}}
+    with_body(ml.put_job, job, job_id="fed")
+    made = with_body(ml.put_datafeed, {"job_id": "fed", "indices": ["air"]}, datafeed_id="feed")
+    facts = {"put": [made["datafeed_id"], made["job_id"], made["indices"]]}
+    facts["updated"] = with_body(ml.update_datafeed, {"scroll_size": 50}, datafeed_id="feed")["scroll_size"]
+    found = whole(ml.get_datafeeds(datafeed_id="fe*"))
+    facts["found"] = [found["count"], [each["datafeed_id"] for each in found["datafeeds"]], feed_state(ml)]
+    facts["preview"] = whole(ml.preview_datafeed(datafeed_id="feed"))[0]
+
+    ml.open_job(job_id="fed")
+    end = {"start": "2017-01-31T00:00:00Z", "end": "2017-03-01T00:00:00Z"}
+    facts["started"] = with_body(ml.start_datafeed, end, datafeed_id="feed")["started"]
+    await_that(lambda: whole(ml.get_job_stats(job_id="fed"))["jobs"][0]["state"] == "closed")
+    [stats] = whole(ml.get_job_stats(job_id="fed"))["jobs"]
+    facts["state"], facts["records"] = feed_state(ml), stats["data_counts"]["processed_record_count"]
+
+    ml.open_job(job_id="fed")
+    started = with_body(ml.start_datafeed, {}, datafeed_id="feed")["started"]
+    facts["started on and on"] = [started, feed_state(ml)]
+    facts["refused"] = refusal_of(exceptions.ConflictError, ml.delete_datafeed, datafeed_id="feed")
+    facts["stopped"] = whole(ml.stop_datafeed(datafeed_id="feed"))
+    facts["deleted"] = whole(ml.delete_datafeed(datafeed_id="feed"))
+    facts["gone"] = refusal_of(exceptions.NotFoundError, ml.get_datafeed_stats, datafeed_id="feed")
+    return facts
+
+
+def feed_state(ml):
+    return whole(ml.get_datafeed_stats(datafeed_id="feed"))["datafeeds"][0]["state"]
+
+
+def await_that(holds):
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def validated(ml):

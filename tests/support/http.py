@@ -114,8 +114,9 @@ class Http:
     @contextmanager
     def busy(self, job_id):
         """Keep the strand of a job from doing anything for the time of the block."""
-        ends = threading.Event()
-        self.server._strands.submit(job_id, ends.wait)
+        begun, ends = threading.Event(), threading.Event()
+        self.server._strands.submit(job_id, lambda: begun.set() or ends.wait())
+        assert begun.wait(60)  # what came before is done
         try:
             yield
         finally:

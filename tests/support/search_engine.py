@@ -8,7 +8,7 @@ import threading
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from itertools import count
+from itertools import count, pairwise
 from urllib.parse import parse_qs, unquote, urlsplit
 
 TAGLINE = "You Know, for Search"
@@ -130,7 +130,16 @@ def within(value, condition):
 
 
 def aggregate(body, documents):
-    return {name: aggregation(definition, documents) for name, definition in body.items()}
+    made = {name: each for name, each in body.items() if "derivative" not in each}
+    return {name: aggregation(definition, documents) for name, definition in made.items()}
+
+
+def derive(body, buckets):
+    """Add to each bucket but the first how its values differ from those of the one before."""
+    for name, each in body.items():
+        path = each.get("derivative", {}).get("buckets_path")
+        for before, after in pairwise(buckets if path else ()):
+            after[name] = {"value": after[path]["value"] - before[path]["value"]}
 
 
 def aggregation(definition, documents):
@@ -148,6 +157,7 @@ def aggregation(definition, documents):
             {"key": key, "doc_count": len(groups[key]), **aggregate(definition.get("aggs", {}), groups[key])}
             for key in order
         ]
+        derive(definition.get("aggs", {}), buckets)
         return {"buckets": buckets[: options.get("size")]}
     if kind == "value_count":
         return {"value": len(values)}

@@ -23,14 +23,15 @@ def free_port() -> int:
 class Served:
     """One process that serves a database, of this program or of a source tree; it can be started again on its port."""
 
-    def __init__(self, database, log: Path, source: Path | None = None):
+    def __init__(self, database, log: Path, *options: str, source: Path | None = None):
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._database, self._log, self._source = str(database), log, source
+        self._database, self._log, self._options, self._source = str(database), log, options, source
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
         command = [sys.executable, "-m", "marigraph", "--db", self._database, "serve", "--port", str(self.port)]
+        command += self._options
         with self._log.open("ab") as log:
             environment = os.environ | {"COLUMNS": "200"} | ({"PYTHONPATH": str(self._source)} if self._source else {})
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=self._source)
@@ -60,10 +61,10 @@ class Served:
 
 
 @contextmanager
-def served(database, folder: Path, source: Path | None = None):
+def served(database, folder: Path, *options: str, source: Path | None = None):
     """Serve a database for the time of the block."""
     log = folder / ("serve.log" if source is None else f"serve-{source.name}.log")
-    server = Served(database, log, source)
+    server = Served(database, log, *options, source=source)
     server.start()
     try:
         yield server

@@ -1,6 +1,7 @@
 """Elasticsearch as a source: what it is asked, and what is made of its answers; the engine is a small stub."""
 
 import importlib.util
+from itertools import pairwise
 
 import pytest
 
@@ -91,14 +92,14 @@ def test_patterns_name_several_indices(engine, opened):
     assert len(scanned(source, search)) == len(RECORDS) + 1
 
 
-def aggregated(opened, interval="1m", **more):
+def aggregated(opened, interval="1m", inner=None, **more):
     job = create_job_config(job_body(summary_count_field_name="doc_count"), job_id="j", now_ms=0)
     aggregations = {
         "buckets": {
             "date_histogram": {"field": "time", "fixed_interval": interval},
             "aggs": {
                 "time": {"max": {"field": "time"}},
-                "airline": {"terms": {"field": "airline"}, "aggs": {"v": {"avg": {"field": "v"}}}},
+                **(inner or {"airline": {"terms": {"field": "airline"}, "aggs": {"v": {"avg": {"field": "v"}}}}}),
             },
         }
     }
@@ -121,6 +122,16 @@ def test_the_engine_aggregates_and_the_leaves_are_records(engine, opened, tmp_pa
         "v": sum(v for _, v in first) / len(first),
     }
     assert all(body.get("size") == 0 for _, path, _, body in engine.requests if path.endswith("_search"))
+
+
+def test_what_only_an_engine_makes_of_buckets_is_left_to_it(opened):
+    inner = {"v": {"sum": {"field": "v"}}, "change": {"derivative": {"buckets_path": "v"}}}
+    source, search = aggregated(opened, inner=inner)
+    source.check(search)
+    first, *others = scanned(source, search)
+    assert "change" not in first
+    sums = [record["v"] for record in (first, *others)]
+    assert [record["change"] for record in others] == [after - before for before, after in pairwise(sums)]
 
 
 def test_a_long_stretch_is_aggregated_in_parts(engine, opened):

@@ -1,6 +1,6 @@
 import pytest
 
-from domain.datafeeds import Aggregator, flatten, parse_aggregations
+from domain.datafeeds import Aggregator, aggregation_body, flatten, parse_aggregations
 from domain.errors import DomainError
 
 TIME = {"time": {"max": {"field": "time"}}}
@@ -107,6 +107,19 @@ def test_the_answer_of_a_search_is_flattened():
 def test_intervals_are_read(options, expected):
     body = {"buckets": {"date_histogram": {"field": "time", **options}, "aggs": TIME}}
     assert parse_aggregations(body, "time").interval_ms == expected
+
+
+def test_what_only_engines_make_is_kept_as_it_is_and_over_whatever_field():
+    options = {"buckets_path": {"n": "v"}, "script": "params.n"}
+    inner = {"t": {"max": {"field": "t"}}, "v": {"avg": {"field": "v"}}, "made": {"bucket_script": options}}
+    body = {"buckets": {"histogram": {"field": "t", "interval": 5, "min_doc_count": 1}, "aggs": inner}}
+    tree = parse_aggregations(body)
+    assert aggregation_body(tree) == body
+    assert (tree.fields, [metric.name for metric in tree.passed_on]) == (("t", "v"), ["made"])
+    bucket = {"key": 0, "doc_count": 2, "t": {"value": 4.0}, "v": {"value": 1.5}}
+    for made, shown in (({"value": 3.0}, {"made": 3.0}), ({"value": {"a": 1}}, {}), ({"value": None}, {}), ({}, {})):
+        answer = {"buckets": {"buckets": [{**bucket, "made": made}]}}
+        assert list(flatten(tree, answer)) == [{"t": 4, "v": 1.5, **shown, "doc_count": 2}]
 
 
 @pytest.mark.parametrize(
