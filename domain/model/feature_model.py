@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
 from domain.config.functions import Side
@@ -88,8 +89,7 @@ class Judgement:
     of_families: Floats | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Learnt:
+class Learnt(msgspec.Struct, frozen=True):
     """What the values of one bucket made of the rows, and what is left to be learnt of them.
 
     Attributes

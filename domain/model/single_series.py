@@ -1,10 +1,9 @@
 """Jobs of one series: the judging and learning of a bucket, compiled from the array code.
 
 A detector without by, partition and over field has one series, in slot 0; with custom rules or influencers of its own
-it is left to the array code. ``FeatureModel`` run on symbols
-(``tracing.py``) gives functions of floats that do the same to the bit; one is made whenever a path through the code is
-first taken, once for all jobs of a kind. The tables stay where they are, and the array code goes on to do what few
-buckets need: the families' blocks, the search for periods.
+it is left to the array code. ``FeatureModel`` run on symbols (``tracing.py``) gives functions of floats that do the same
+to the bit; one is made whenever a path through the code is first taken, once for all jobs of a kind. The array code goes
+on to do what few buckets need, on the same tables: the families' blocks, the search for periods.
 """
 
 import math
