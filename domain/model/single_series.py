@@ -1,9 +1,9 @@
 """Jobs of one series: the judging and learning of a bucket, compiled from the array code.
 
 A detector without by, partition and over field has one series, in slot 0; with custom rules or influencers of its own
-it is left to the array code. ``FeatureModel`` run on symbols (``tracing.py``) gives functions of floats that do the same
-to the bit; one is made whenever a path through the code is first taken, once for all jobs of a kind. The array code goes
-on to do what few buckets need, on the same tables: the families' blocks, the search for periods.
+it is left to the array code. ``FeatureModel`` run on symbols (``tracing.py``) gives functions of floats that do the
+same to the bit; one is made whenever a path through the code is first taken, once for all jobs of a kind. The array
+code goes on to do what few buckets need, on the same tables: the families' blocks, the search for periods.
 """
 
 import math
@@ -38,8 +38,6 @@ FOUND: Final = (
     "still_exponents",
 )
 """Fields of `Candidates` that say how unusual a value is."""
-
-
 PATHS_MAX: Final = 256
 """Paths kept of a program; beyond, all are made anew as they are needed. Chosen: a dozen are taken by most series, some
 forty by all sorts of them."""
@@ -216,44 +214,54 @@ class SingleSeries:
         time_seconds : float
             Middle of the bucket.
         """
-        if not _is_packed(self._model, self._packed):  # a copy, or loaded
-            self._packed = _pack(self._model)
-        try:
-            return self._find_and_learn(x, time_seconds)
-        except ArithmeticError:  # what floats refuse, arrays make infinite; nothing is learnt yet
-            judged = self._model.judge(SLOT, x, time_seconds)
-            found = self._model.candidates(judged)
-            self._model.learn(judged, found)
-            return found
-
-    def _find_and_learn(self, x: Floats, time_seconds: float) -> Candidates:
-        model, of_hours = self._model, self._model.expectations.seasons.table
-        index, share = seasons.cells_at(time_seconds)
+        model = self._model
+        if not _is_packed(model, self._packed):  # a copy of another
+            self._packed = _pack(model)
+        place = seasons.cells_at(time_seconds)
         period = model.expectations.cycles.read(time_seconds, SLOT)
+        found: Candidates
+        try:
+            of_value, after, cells, of_period, found = self._judged(float(x[0]), time_seconds, place, period)
+        except (ArithmeticError, ValueError):  # what floats refuse, arrays make infinite or NaN
+            judged = model.judge(SLOT, x, time_seconds)
+            model.learn(judged, unusual := model.candidates(judged))
+            return unusual
+        self._packed[:, 0] = after
+        model.expectations.seasons.table[:, place[0], 0] = np.array(cells).reshape(2, -1)
+        if period is not None:
+            period.cells[...] = np.array(of_period).reshape(period.cells.shape)
+            model.expectations.cycles.put(period, SLOT)
+        model.keep(Learnt(SLOT, time_seconds, model.rows[:, SLOT], *np.array(of_value)[:, None]), found)
+        return found
+
+    def _judged(
+        self, x: float, time_seconds: float, place: tuple[Ints, float], period: cycles.Outlook | None
+    ) -> tuple[Any, ...]:
+        """Calculate what a value makes of the tables; nothing is changed.
+
+        Returns
+        -------
+        tuple
+            Of the value, what the array code goes on with; the tables, the cells of the hours and of the period as they
+            are to be; the value as a candidate, if it is one.
+        """
+        model, (index, share) = self._model, place
         kind = Kind(*self._kind, model.families.has_modes, period is not None)
-        asked = (float(x[0]), time_seconds, 1.0 - share, share)
-        before = self._packed[:, 0].tolist()
-        of_families = model.families.rows[:, 0].tolist()
-        cells = of_hours[:, index, 0].ravel().tolist()
-        of_period: tuple[Any, ...] = ()
+        asked = (x, time_seconds, 1.0 - share, share)
+        before, of_families = self._packed[:, 0].tolist(), model.families.rows[:, 0].tolist()
+        given = [of_families[TO_JUDGE], model.expectations.seasons.table[:, index, 0].ravel().tolist()]
         if period is not None:
             own = (period.value, period.is_over_day, period.gain_min, period.shares, period.cells)
-            of_period = tuple(array.ravel().tolist() for array in own)
-        path, made = step_of(kind).run(self._paths[0], asked, before, of_families[TO_JUDGE], cells, *of_period)
-        (is_unusual, is_mature), of_value, to_ask, after, cells, of_period = made
+            given += [array.ravel().tolist() for array in own]
+        path, made = step_of(kind).run(self._paths[0], asked, before, *given)
+        (is_unusual, is_mature), of_value, to_ask, *learnt = made
         found, of_candidates = nothing_unusual(int(is_mature)), self._paths[1]
         if is_unusual:
             program = candidates_of(kind)
             of_candidates, unusual = program.run(of_candidates, asked, before, of_families, of_value, to_ask)
             found = Candidates(SLOTS, n_judged=1, **dict(zip(FOUND, np.array(unusual[0])[:, None], strict=True)))
         self._paths = path, of_candidates
-        self._packed[:, 0] = after
-        of_hours[:, index, 0] = np.array(cells).reshape(2, -1)
-        if period is not None:
-            period.cells[...] = np.array(of_period).reshape(period.cells.shape)
-            model.expectations.cycles.put(period, SLOT)
-        model.keep(Learnt(SLOT, time_seconds, model.rows[:, SLOT], *np.array(of_value)[:, None]), found)
-        return found
+        return of_value, *learnt, found
 
 
 def _tables(model: FeatureModel) -> list[Floats]:

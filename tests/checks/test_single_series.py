@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,18 @@ def test_a_compiled_series_has_the_bits_of_the_array_code(function: str) -> None
     assert compiled[1] == expected[1]
     assert compiled[0].digest() == expected[0].digest()
     assert sum(len(result.records) for result in compiled[1]) > 10
+
+
+def test_a_copy_goes_on_by_itself() -> None:
+    model, expected = Model(job(detector("mean"))), fed("mean", is_compiled=True)
+    first, second = cut(wild(7), [500])
+    model.add(first)
+    copied = copy.deepcopy(model)
+    before = model.digest()
+    results = copied.add(second)
+    assert results == expected[1][-len(results) :]
+    assert copied.digest() == expected[0].digest()
+    assert model.digest() == before
 
 
 def test_what_floats_refuse_is_left_to_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
