@@ -28,7 +28,7 @@ from marigraph.context import Context
 from marigraph.erasing import finish_erasures
 from marigraph.queries import match_jobs
 from marigraph.replay import STATE_SCHEMA, ModelSource
-from marigraph.results import results_version
+from marigraph.results import results_version, subscriber_of
 from marigraph.schema import ERASURE_REVISION, check_finished
 from marigraph.tables import RESULT_TABLES, buckets, score_bases
 from marigraph.writing import carry_out
@@ -220,6 +220,7 @@ def drop_results(store: EventStore, job_id: str, before_ms: int) -> int:
         page = select(table.c.timestamp).where(*old).order_by(table.c.timestamp).offset(ROWS_PER_COMMIT).limit(1)
         while True:
             with store.transaction() as connection:
+                store.lock_checkpoint(connection, subscriber_of(job_id))
                 last = connection.scalar(page)
                 some = old if last is None else (*old, table.c.timestamp <= last)
                 n_rows += connection.execute(delete(table).where(*some)).rowcount

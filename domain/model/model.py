@@ -32,7 +32,7 @@ from domain.model.size_stats import size_stats
 from domain.model.timeline import EMPTY_BUCKETS_MAX, Timeline
 from domain.records import RecordBatch
 
-FOLD_VERSION: Final = "6"
+FOLD_VERSION: Final = "7"
 """Names the code that folds and the format of its state. Raise it with every change of either."""
 
 PRUNE_WINDOW_SECONDS: Final = 30 * 86_400

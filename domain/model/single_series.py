@@ -14,11 +14,12 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from domain.config.functions import Side
-from domain.model import cycles, families, novelty, seasons, stillness
+from domain.model import cycles, families, novelty, seasons, stillness, unrest
 from domain.model.arrays import Floats, Ints, Selection
 from domain.model.candidates import Candidates
-from domain.model.feature_model import FeatureModel, Judgement, Learnt, nothing_unusual
+from domain.model.feature_model import FeatureModel, nothing_unusual
 from domain.model.functions import Feature
+from domain.model.judgement import Judgement, Learnt
 from domain.model.tracing import Compiled, Path, Trace, Traced, compile_trace, elements
 
 SLOT: Final = slice(0, 1)
@@ -51,6 +52,7 @@ class Kind(NamedTuple):
     bucket_span_seconds: int
     has_modes: bool
     has_period: bool
+    has_unrest: bool
 
 
 class Program:
@@ -98,6 +100,7 @@ def build_step(kind: Kind, trace: Trace) -> Sequence[Any]:
     given = model.expectations
     given.seasons = _GivenSeasons(kind.bucket_span_seconds, trace, asked[2:].reshape(2, 1, 1))
     given.cycles = _GivenCycles(kind.bucket_span_seconds, trace if kind.has_period else None)
+    model.unrest = _GivenUnrest(kind.bucket_span_seconds, trace if kind.has_unrest else None)
     judged = model.judge(SLOT, asked[0:1], asked[1:2])
     still, news = judged.still.exponents, judged.news
     is_unusual, is_mature = model.screen(judged, model.side, still)
@@ -130,6 +133,7 @@ def build_candidates(kind: Kind, trace: Trace) -> Sequence[Any]:
         expectation=None,
         news=news(SLOT, streams, found[-novelty.N_SCALES :]),
         still=still(None, None, found[1]),
+        unrest=trace.input(1) if kind.has_unrest else None,
     )
     candidates = model.candidates(judged)
     return [elements(*(getattr(candidates, name) for name in FOUND))] if candidates.slots.size else [elements()]
@@ -173,6 +177,17 @@ class _GivenCycles(cycles.Cycles):
 
     def put(self, outlook: cycles.Outlook, selection: Selection) -> None:
         self.cells = outlook.cells
+
+
+class _GivenUnrest(unrest.Unrest):
+    """How much farther than usual values lie, as an input of a trace, or not at all."""
+
+    def __init__(self, bucket_span_seconds: int, trace: Trace | None) -> None:
+        super().__init__(bucket_span_seconds)
+        self._factor: Any = None if trace is None else trace.input(1)
+
+    def read(self, selection: Selection, time_seconds: float) -> Floats | None:
+        return self._factor  # type: ignore[no-any-return]
 
 
 _NOWHERE: Final = np.empty(0, np.int64)
@@ -246,19 +261,21 @@ class SingleSeries:
             are to be; the value as a candidate, if it is one.
         """
         model, (index, share) = self._model, place
-        kind = Kind(*self._kind, model.families.has_modes, period is not None)
+        factor = model.unrest.read(SLOT, time_seconds)
+        kind = Kind(*self._kind, model.families.has_modes, period is not None, factor is not None)
         asked = (x, time_seconds, 1.0 - share, share)
         before, of_families = self._packed[:, 0].tolist(), model.families.rows[:, 0].tolist()
         given = [of_families[TO_JUDGE], model.expectations.seasons.table[:, index, 0].ravel().tolist()]
         if period is not None:
             own = (period.value, period.is_over_day, period.gain_min, period.shares, period.cells)
             given += [array.ravel().tolist() for array in own]
-        path, made = step_of(kind).run(self._paths[0], asked, before, *given)
+        calm = [] if factor is None else [factor.tolist()]
+        path, made = step_of(kind).run(self._paths[0], asked, before, *given, *calm)
         (is_unusual, is_mature), of_value, to_ask, *learnt = made
         found, of_candidates = nothing_unusual(int(is_mature)), self._paths[1]
         if is_unusual:
             program = candidates_of(kind)
-            of_candidates, unusual = program.run(of_candidates, asked, before, of_families, of_value, to_ask)
+            of_candidates, unusual = program.run(of_candidates, asked, before, of_families, of_value, to_ask, *calm)
             found = Candidates(SLOTS, n_judged=1, **dict(zip(FOUND, np.array(unusual[0])[:, None], strict=True)))
         self._paths = path, of_candidates
         return of_value, *learnt, found

@@ -89,3 +89,14 @@ def test_every_endpoint_is_in_the_document_and_every_operation_has_its_own_name(
     assert {endpoint.summary for endpoint in all_endpoints()} == {
         operation["summary"] for path in DOCUMENT["paths"].values() for operation in path.values()
     }
+
+
+def test_the_document_says_who_must_show_who_he_is_and_what_is_no_json():
+    operations = {path: operation for path, each in DOCUMENT["paths"].items() for operation in each.values()}
+    assert {path for path, each in operations.items() if "security" not in each} == {"/healthz", "/readyz"}
+    named = {name for each in operations.values() for scheme in each.get("security", ()) for name in scheme}
+    assert named == set(DOCUMENT["components"]["securitySchemes"])
+    texts = {
+        path for path, each in operations.items() if "text/plain" in each["responses"].get("200", {}).get("content", {})
+    }
+    assert texts == {"/metrics", "/_cat/nodes"}

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -517,6 +518,36 @@ def test_a_copy_has_the_results_that_could_not_be_made_again(app, url, clock, tm
         assert failures(copy) == []
     finally:
         copy.close()
+
+
+@pytest.mark.slow
+@ON_BOTH
+def test_retention_beside_posts_and_a_reader_disturbs_neither(app, url, clock):
+    create(app, DROPPING, **{**SETTINGS, "results_retention_days": 0})
+    done = threading.Event()
+
+    def post():
+        try:
+            run_days(app, clock, *range(12))
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    n_dropped = 0
+    other = bootstrap(Settings(url), clock)
+    try:
+        while not done.wait(0.02):
+            n_dropped += len(run_retention(other, None, CONTEXT))
+    finally:
+        other.close()
+        thread.join()
+    assert n_dropped > 1
+    run_retention(app, None, CONTEXT)
+    job = queries.require_job(app, "j")
+    assert job.data_counts.input_record_count == 12 * 73
+    assert first_bucket_ms(app) is None
+    assert failures(app) == []
 
 
 @pytest.mark.slow

@@ -59,6 +59,19 @@ def test_a_copy_goes_on_by_itself() -> None:
     assert model.digest() == before
 
 
+def test_a_compiled_series_whose_hours_differ_has_them_too() -> None:
+    hours = np.arange(24 * 30)
+    spread = np.where((hours % 24 >= 8) & (hours % 24 < 20), 10.0, 1.0)
+    values = 100.0 + spread * np.random.default_rng(1).normal(size=hours.size)
+    values[600::17] += 8.0
+    batch = make_batch(START + hours * 3600, {"value": values})
+    compiled, arrays = (Model(job(detector("mean"), span="1h")) for _ in range(2))
+    arrays._detectors[0].singles.clear()
+    assert compiled.add(batch) == arrays.add(batch)
+    assert compiled.digest() == arrays.digest()
+    assert compiled.state()[0]["d0.f0.unrest"][-1].any()
+
+
 def test_what_floats_refuse_is_left_to_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = fed("mean", is_compiled=False)
 
