@@ -233,6 +233,17 @@ def test_results_that_retention_dropped_do_not_come_back(app):
     assert rows_of(app) == before
 
 
+def test_a_job_whose_records_are_missing_keeps_no_other_from_it(app, job):
+    handlers.create_job(app, "other", DATA.body, CONTEXT)
+    app.store.delete_payloads("job-j")
+    spoil(app, buckets)
+    with pytest.raises(Conflict, match="no event says why"):
+        run(app, "j")
+    one, other = run(app, None)
+    assert "are missing, and no event says why" in one.kept
+    assert other.kept == ""
+
+
 def test_of_an_erased_job_nothing_is_touched(app):
     handlers.create_job(app, "j", {**DATA.body, "custom_settings": {"erasable": True}}, CONTEXT)
     handlers.open_job(app, "j", CONTEXT)
