@@ -9,6 +9,7 @@ import argparse
 import csv
 import importlib.util
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -18,6 +19,8 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.cross_validation import print_cross_validation
+from benchmarks.ingest import yardstick
 from benchmarks.table import print_table
 from marigraph import handlers, queries
 from marigraph.application import Application
@@ -33,26 +36,18 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks nab", description=__doc__.split("\n\n")[0])
     parser.add_argument("--per-file", action="store_true", help="print the standard score of each file")
     parser.add_argument("--write", type=Path, help="write the scores as NAB result files into this directory")
+    parser.add_argument("--read", type=Path, help="score the files that --write left, instead of running the engine")
+    parser.add_argument("--folds", type=int, default=0, help="cross-validate over files, in so many folds")
     options = parser.parse_args(arguments)
     root = os.environ.get("MARIGRAPH_TEST_DATA")
     if not root:
         sys.exit("the NAB corpus is found through MARIGRAPH_TEST_DATA, which is not set")
     corpus, scorer = Path(root) / "data" / "nab", load_scorer(Path(root) / "tools" / "score_nab.py")
     labels = scorer.load_labels(corpus / "windows.json")
-    files = sorted(path for path in (corpus / "data").rglob("*.csv"))
-    started, n_rows = time.process_time(), 0
-    scores = {}
-    with tempfile.TemporaryDirectory() as folder:
-        app = bootstrap(Settings(str(Path(folder) / "nab.db")))
-        for path in files:
-            name = str(path.relative_to(corpus / "data"))
-            times, values = read_file(path)
-            scores[name] = (times, score_rows(app, name, times, path.read_bytes()))
-            n_rows += len(values)
-            if options.write:
-                write_scores(options.write / name, times, values, scores[name][1])
-        app.close()
-    seconds = time.process_time() - started
+    if options.read:
+        scores = scorer.read_folder(options.read, labels, data=corpus / "data")
+    else:
+        scores = run_files(corpus / "data", options.write)
     results = scorer.score_set(scores, labels)
     rows = [
         (
@@ -64,8 +59,9 @@ def main(arguments: list[str]) -> None:
         )
         for profile, result in ((profile, results[profile]) for profile in PROFILES)
     ]
-    print_table(f"NAB, {len(files)} files", ("profile", "score", "threshold", "windows hit", "false alarms"), rows)
-    print(f"{n_rows:,} rows in {seconds:.1f} CPU s, {n_rows / seconds:,.0f} rows per CPU second")
+    print_table(f"NAB, {len(scores)} files", ("profile", "score", "threshold", "windows hit", "false alarms"), rows)
+    if options.folds:
+        print_cross_validation(scorer, scores, labels, options.folds)
     if options.per_file:
         per_file = results["standard"].per_file
         found = [
@@ -73,6 +69,28 @@ def main(arguments: list[str]) -> None:
             for name, each in per_file.items()
         ]
         print_table("By file, standard", ("file", "raw", "windows hit", "false alarms"), found)
+
+
+def run_files(data: Path, write: Path | None) -> dict[str, tuple[NDArray[np.datetime64], NDArray[np.float64]]]:
+    """Run every file as a job; return times and scores of its rows, and print how fast that was."""
+    unit = [yardstick()]
+    started, n_rows, scores = time.process_time(), 0, {}
+    with tempfile.TemporaryDirectory() as folder:
+        app = bootstrap(Settings(str(Path(folder) / "nab.db")))
+        for path in sorted(data.rglob("*.csv")):
+            name = str(path.relative_to(data))
+            times, values = read_file(path)
+            scores[name] = (times, score_rows(app, name, times, path.read_bytes()))
+            n_rows += len(values)
+            if write:
+                write_scores(write / name, times, values, scores[name][1])
+        app.close()
+    seconds = time.process_time() - started
+    unit.append(yardstick())
+    rate = n_rows / seconds
+    per_yardstick = [f"{rate * statistics.mean(filter(None, unit)):,.0f} per yardstick"] if all(unit) else []
+    print(f"{n_rows:,} rows in {seconds:.1f} CPU s: {', '.join([f'{rate:,.0f} per CPU second', *per_yardstick])}")
+    return scores
 
 
 def load_scorer(path: Path) -> ModuleType:

@@ -44,7 +44,7 @@ SHAPES = (
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks replay", description=__doc__.split("\n\n")[0])
-    parser.add_argument("--repeats", type=int, default=5, help="times that each is measured")
+    parser.add_argument("--repeats", type=int, default=10, help="times that each is measured")
     options = parser.parse_args(arguments)
     rows = [(shape.name, *measured(shape, options.repeats)) for shape in SHAPES]
     columns = ("job", "events", "records", "fold, CPU s", "replay, CPU s", "replay / fold")

@@ -24,6 +24,7 @@ from eventstore.urls import is_sqlite, parse_url, sqlite_path
 
 PAGE_EVENTS = 1_000
 PAGE_HEADS = 1_000
+UNWRITABLE = {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}  # of a file beside which none can be made
 
 
 class Readable(Protocol):
@@ -355,10 +356,10 @@ def _open_for_reading(path: Path) -> sqlite3.Connection:
     address = f"file:{quote(str(path.resolve()))}?mode=ro"
     try:
         return _opened(address)
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         wal = path.with_name(f"{path.name}-wal")
-        if wal.exists() and wal.stat().st_size:
-            raise  # what was written last lies there, and would be passed over
+        if error.sqlite_errorcode & 0xFF not in UNWRITABLE or (wal.exists() and wal.stat().st_size):
+            raise  # somebody has it open; or what was written last lies beside it, and would be passed over
         return _opened(f"{address}&immutable=1")
 
 

@@ -26,28 +26,32 @@ def leaf_of(data: bytes) -> bytes:
     return sha256(LEAF + data).digest()
 
 
+def levels_of(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """Return the tree over hashed leaves, of which there must be at least one: from them up to the root."""
+    assert leaves, "a tree has at least one leaf"
+    levels = [list(leaves)]
+    while len(levels[-1]) > 1:
+        levels.append(_above(levels[-1]))
+    return levels
+
+
 def root_of(leaves: Sequence[bytes]) -> bytes:
-    """Return the root over hashed leaves, of which there must be at least one.
+    """Return the root over hashed leaves.
 
     >>> root_of([leaf_of(b"")]).hex()[:16]
     '6e340b9cffb37a98'
     """
-    assert leaves, "a tree has at least one leaf"
-    level = list(leaves)
-    while len(level) > 1:
-        level = _above(level)
-    return level[0]
+    return levels_of(leaves)[-1][0]
 
 
-def proof_of(leaves: Sequence[bytes], index: int) -> list[Step]:
-    """Return the neighbours that lead from a leaf to the root."""
+def proof_in(levels: Sequence[Sequence[bytes]], index: int) -> list[Step]:
+    """Return the neighbours that lead from a leaf of a tree to its root."""
     steps = []
-    level = list(leaves)
-    while len(level) > 1:
+    for level in levels:
         neighbour = index ^ 1
         if neighbour < len(level):
             steps.append(Step(neighbour < index, level[neighbour]))
-        level, index = _above(level), index // 2
+        index //= 2
     return steps
 
 
@@ -55,7 +59,8 @@ def root_by(leaf: bytes, steps: Iterable[Step]) -> bytes:
     """Return the root that a proof leads to.
 
     >>> leaves = [leaf_of(b"%d" % number) for number in range(5)]
-    >>> {root_by(leaf, proof_of(leaves, index)) for index, leaf in enumerate(leaves)} == {root_of(leaves)}
+    >>> levels = levels_of(leaves)
+    >>> {root_by(leaf, proof_in(levels, index)) for index, leaf in enumerate(leaves)} == {root_of(leaves)}
     True
     """
     for step in steps:

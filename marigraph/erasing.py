@@ -5,16 +5,20 @@ What may be erased is decided in ``domain/erasure.py``; keys are ``eventstore/ke
 
 from typing import Any
 
+from sqlalchemy import literal, select
+
 from domain.commands import EraseJob
 from domain.erasure import is_erasable
-from domain.job import Job
+from domain.job import ABSENT, Job
 from eventstore import EventStore
 from eventstore.keys import Keys
+from eventstore.tables import payloads, streams
 from marigraph.application import Application
 from marigraph.codec import JOB_PREFIX, recorded, stream_of
 from marigraph.context import Context
 from marigraph.results import clear_results
 from marigraph.schema import ERASURE_REVISION, check_finished
+from marigraph.tables import jobs
 from marigraph.writing import carry_out
 
 
@@ -72,6 +76,20 @@ def finish_erasures(app: Application) -> None:
                 finish_erasure(app, job)
         else:
             destroy_key(app.store, stream, since_version)
+
+
+def finish_deletions(app: Application) -> None:
+    """Remove what is left of jobs that were deleted: whoever wrote the event may have died before."""
+    of_job = select(payloads.c.stream_id).join(streams, streams.c.id == payloads.c.stream_id)
+    is_left = of_job.where(streams.c.name == literal(JOB_PREFIX) + jobs.c.job_id).exists()
+    with app.store.reading() as connection:
+        job_ids = list(connection.scalars(select(jobs.c.job_id).where(jobs.c.state == ABSENT, is_left)))
+    for job_id in job_ids:
+        stream = stream_of(job_id)
+        with app.store.transaction() as connection:
+            clear_results(app.store, connection, job_id, app.jobs.load(job_id).version)
+        app.store.delete_snapshots(stream)
+        app.store.delete_payloads(stream)
 
 
 def destroy_key(store: EventStore, stream: str, since_version: int) -> None:

@@ -81,7 +81,7 @@ def rebuild(
     NotFound
         There is no such job.
     Conflict
-        A job was deleted, or made again, meanwhile.
+        A job that was named was deleted meanwhile, or its records are missing.
     """
     changed = set()
     if expression is None:
@@ -91,7 +91,13 @@ def rebuild(
     for job in matched:
         on_job(job.job_id)
         was_changed = job.job_id in changed or (expression is not None and app.jobs.rebuild(job.job_id))
-        found.append(rebuild_results(app, app.jobs.load(job.job_id), on_events, was_job_changed=was_changed))
+        try:
+            rebuilt = rebuild_results(app, app.jobs.load(job.job_id), on_events, was_job_changed=was_changed)
+        except Conflict as error:  # records are missing, or the job is being deleted: of many jobs the others go on
+            if expression is not None:
+                raise
+            rebuilt = Rebuilt(job.job_id, 0, 0, was_changed, error.reason)
+        found.append(rebuilt)
     return found
 
 

@@ -253,15 +253,16 @@ class ResultWriter:
         if self._version == self._written:
             return
         with self._store.transaction() as connection:
+            # The checkpoint first: whoever changes results of a job locks it before their rows: no ring of waits.
+            self._store.write_checkpoint(
+                connection, subscriber_of(self._job_id), self._written, self._version, self._epoch
+            )
             write_pending(connection, self._pending)
             write_categories(connection, self._job_id, model, every=self._pending.deletes_categories)
             if model is None:
                 connection.execute(delete(job_stats).where(job_stats.c.job_id == self._job_id))
             else:
                 upsert(connection, job_stats, [stats_row(self._job_id, model, self._timing)])
-            self._store.write_checkpoint(
-                connection, subscriber_of(self._job_id), self._written, self._version, self._epoch
-            )
         self._written = self._version
         self._pending = PendingResults(self._job_id)
 
@@ -318,11 +319,11 @@ def clear_results(
 ) -> None:
     """Delete the results of a job that ended at a version of its stream; categories also where the others stay."""
     subscriber = subscriber_of(job_id)
+    store.reset_checkpoint(connection, subscriber)
+    store.write_checkpoint(connection, subscriber, 0, version)
     write_pending(connection, PendingResults(job_id, deletes_all=not keeps_results, deletes_categories=True))
     if not keeps_results:
         connection.execute(delete(job_stats).where(job_stats.c.job_id == job_id))
-    store.reset_checkpoint(connection, subscriber)
-    store.write_checkpoint(connection, subscriber, 0, version)
 
 
 def results_version(store: EventStore, job_id: str) -> tuple[int, int | None]:

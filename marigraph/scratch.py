@@ -1,6 +1,7 @@
 """Results of a replay in a database file of their own, written in the very way in which they are written live.
 
-What-if runs and replays of bundles fill one; nothing in it needs to be durable before it is kept under a name.
+Verifications, what-ifs and replays of bundles fill one; nothing in it needs to be durable before it is kept under a
+name.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import URL, Connection, Engine, Table, create_engine, event, func, insert, select
 
+from domain.events import ResultsDropped
 from domain.fold import Outcome
 from domain.model import Model
 from marigraph.results import PendingResults, category_row, write_pending
@@ -61,17 +63,24 @@ class ResultSink:
         """Take the outcome of the next event."""
         self.pending.add(outcome)
         if self.pending.n_rows >= ROWS_PER_WRITE:
-            self._write()
+            self.flush()
+
+    def add_unfolded(self, events: Iterable[Any]) -> None:
+        """Take what events do to results at once, before they are folded: those that retention drops."""
+        for each in events:
+            if each.type == ResultsDropped.type:
+                self.add(Outcome(deletes_before_ms=each.before_ms))
 
     def finish(self, model: Model | None) -> None:
         """Write what is left, and the categories of the model."""
-        self._write()
+        self.flush()
         found = None if model is None else model.categories
         if found is not None and (rows := [category_row(self.job_id, each) for each in found.resources()]):
             with self.engine.begin() as connection:
                 connection.execute(insert(categories), rows)
 
-    def _write(self) -> None:
+    def flush(self) -> None:
+        """Write what is held back."""
         with self.engine.begin() as connection:
             write_pending(connection, self.pending)
         self.pending = PendingResults(self.job_id)

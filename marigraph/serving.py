@@ -115,7 +115,8 @@ class Server(Application):
     @property
     def memory_mib_max(self) -> int | None:
         """The memory of this machine; a limit that every job has by default is always let pass."""
-        return max(memory_mib(), MODEL_MEMORY_LIMIT_MIB_DEFAULT)
+        found = memory_mib()
+        return None if found is None else max(found, MODEL_MEMORY_LIMIT_MIB_DEFAULT)
 
     def wait_for_memory(self, job_id: str) -> None:
         """Show a job as opening that has no room here; the next start of the server finds it closed."""

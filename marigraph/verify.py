@@ -10,14 +10,14 @@ replay begins at the oldest state that is.
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, select, text
+from sqlalchemy import Connection, Engine, select
 from sqlalchemy import Row as SqlRow
 
 from domain.fold import Outcome
@@ -25,8 +25,9 @@ from domain.job import Job, Snapshot, evolve
 from marigraph.application import Application
 from marigraph.codec import Recorded, stream_of
 from marigraph.replay import BEFORE_ALL_MS, STATE_SCHEMA, CannotReplay, ModelFold, ModelSource, Records
-from marigraph.results import BucketRows, PendingResults, category_row, results_version, write_pending
-from marigraph.tables import RESULT_TABLES, categories, metadata
+from marigraph.results import BucketRows, category_row, results_version
+from marigraph.scratch import ResultSink, results_file
+from marigraph.tables import RESULT_TABLES, categories
 
 ROWS_PER_PAGE = 10_000
 
@@ -71,7 +72,10 @@ def verify_job(app: Application, job_id: str, on_event: Callable[[], None] = lam
     job.settings()
     report = Report(job_id)
     report.checks.append(_check_chain(app, job))
-    with _scratch() as scratch:
+    with (
+        TemporaryDirectory(prefix="marigraph-verify-") as folder,
+        results_file(Path(folder) / "results.db") as scratch,
+    ):
         replayed = Replayed(app, job, scratch)
         try:
             replayed.run(on_event)
@@ -83,20 +87,6 @@ def verify_job(app: Application, job_id: str, on_event: Callable[[], None] = lam
     report.checks.extend(_check_categories(app, job, replayed.categories))
     report.checks.extend(replayed.snapshot_checks)
     return report
-
-
-@contextmanager
-def _scratch() -> Iterator[Engine]:
-    """Make an empty database for results, gone when it is done with; nothing in it needs to be durable."""
-    with TemporaryDirectory(prefix="marigraph-verify-") as folder:
-        engine = create_engine(URL.create("sqlite", database=str(Path(folder) / "results.db")))
-        try:
-            with engine.begin() as connection:
-                connection.execute(text("PRAGMA synchronous = OFF"))
-                metadata.create_all(connection, [*RESULT_TABLES, categories])
-            yield engine
-        finally:
-            engine.dispose()
 
 
 @dataclass(slots=True)
@@ -129,7 +119,7 @@ class Replayed:
         folded, self.results_from_ms = source.oldest(self.target)
         begun = folded.version
         stored = {row.version for row in self.app.store.list_snapshots(source.stream, STATE_SCHEMA)}
-        pending = PendingResults(job_id)
+        sink = ResultSink(self.scratch, job_id)
         self.job = Job(job_id)
         for item, posted in source.steps(0, self.target.version):
             self.job = evolve(self.job, item.event, item.version, item.recorded_ms)
@@ -139,11 +129,9 @@ class Replayed:
                 if self._resumed is not None:
                     self._resumed.step(item, posted, outcome)
                 if item.version <= self.results_to:
-                    pending.add(outcome)
+                    sink.add(outcome)
                 elif outcome.deletes_before_ms is not None:  # carried out before it is folded
-                    pending.add(Outcome(deletes_before_ms=outcome.deletes_before_ms))
-                if pending.n_rows >= ROWS_PER_PAGE:
-                    pending = self._write(pending)
+                    sink.add(Outcome(deletes_before_ms=outcome.deletes_before_ms))
                 found = folded.model.categories if folded.model is not None else None
                 if item.version == self.results_to and found is not None:
                     self.categories = [category_row(job_id, each) for each in found.resources()]
@@ -152,7 +140,7 @@ class Replayed:
             if item.version in stored and begun < item.version < self.target.version:
                 self._resume(source, folded)
         self._end_resumed(source, folded)
-        self._write(pending)
+        sink.flush()
 
     def _resume(self, source: ModelSource, folded: ModelFold) -> None:
         """Begin another replay with the state that is stored here, beside the one from zero."""
@@ -165,11 +153,6 @@ class Replayed:
         if self._resumed is not None:
             self.snapshot_checks.append(self._resumed.check(source, folded))
         self._resumed = None
-
-    def _write(self, pending: PendingResults) -> PendingResults:
-        with self.scratch.begin() as connection:
-            write_pending(connection, pending)
-        return PendingResults(self.target.job_id)
 
     def _compare(self, snapshot: Snapshot, folded: ModelFold | None, source: ModelSource) -> None:
         name = f"snapshot {snapshot.snapshot_id}"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from domain.model import families, modes, probability, recalibration, skewed, stillness
+from domain.model.setting import HEAVY_ABSOLUTE
 
 Inputs = Mapping[str, float]
 Formula = Callable[[Inputs], float]
@@ -42,7 +43,7 @@ def student_t(given: Inputs) -> float:
 def heavy_t(given: Inputs) -> float:
     """Return the tail of a heavy Student's t, scaled to the mean absolute residual."""
     below, above = given["below"], given["above"]
-    factor = families.HEAVY_ABSOLUTE * (below**2 + above**2) / ((below + above) * max(given["mean_absolute"], 1e-300))
+    factor = HEAVY_ABSOLUTE * (below**2 + above**2) / ((below + above) * max(given["mean_absolute"], 1e-300))
     t = given["distance"] * given["spread"] * factor / (above if given["distance"] > 0.0 else below)
     return t_tail(towards(t, given["direction"]), families.HEAVY_DOF, given["direction"])
 

@@ -12,8 +12,9 @@ from domain.explanation.parts import Part, Stage, made, of, one
 from domain.explanation.worked import worked
 from domain.model import families, modes, recalibration, skewed, spread, stillness
 from domain.model.arrays import Floats
-from domain.model.families import COUNTS, HEAVY, HISTORY, MODES, MOMENTS, STUDENT, Setting
+from domain.model.families import COUNTS, HEAVY, HISTORY, MODES, MOMENTS, STUDENT
 from domain.model.probability import PROBABILITY_MIN, flat_limit, is_random_count
+from domain.model.setting import Setting
 
 if TYPE_CHECKING:
     from domain.explanation.values import ValueView
@@ -25,7 +26,7 @@ RATIOS: Final = ("of_expected", "of_own_level")
 def tail_stages(view: ValueView, actual: Part, expected: Stage, wide: Stage, distance: Stage) -> list[Stage]:
     """Return the stages from the distance to the probability of one at least as large."""
     judged, model = view.judged, view.model
-    setting = model.setting(judged.rows, judged.z, judged.scale, judged.y, judged.mixed)
+    setting = model.setting_of(judged, np.zeros(1, np.int64))
     rows = model.families.rows[:, judged.selection]
     lean, dof = _lean_stage(view, setting, distance), _dof_stage(view, setting, wide)
     weights = model.families.weights(rows)
@@ -78,7 +79,7 @@ def _lean_stage(view: ValueView, setting: Setting, distance: Stage) -> Stage:
         "how much farther residuals of this sign reach",
         "lean",
         signed_square=rows[spread.SIGNED],
-        mean_square=rows[spread.SQUARE],
+        mean_square=rows[spread.CALM],
         distance=distance,
     )
 
@@ -91,7 +92,7 @@ def _dof_stage(view: ValueView, setting: Setting, wide: Stage) -> Stage:
         "the fewer, the heavier the tails",
         "dof",
         mean_absolute=rows[spread.ABSOLUTE],
-        mean_square=rows[spread.SQUARE],
+        mean_square=rows[spread.CALM],
         values=min(float(view.count[0]), view.model.long_memory_buckets),
         spread=wide,
     )

@@ -15,8 +15,9 @@ from domain.explanation.tails import still_stages, tail_stages
 from domain.model import expectation, forecast, spread
 from domain.model.arrays import Floats
 from domain.model.candidates import Candidates
-from domain.model.feature_model import COUNT, EXPECTATION, ORIGIN, SPREAD, FeatureModel, Judgement
+from domain.model.feature_model import COUNT, EXPECTATION, ORIGIN, SPREAD, FeatureModel
 from domain.model.functions import Feature
+from domain.model.judgement import Judgement
 
 MEANINGS: Final = {
     "day": "this hour of the day",
@@ -76,7 +77,8 @@ def value_stages(view: ValueView) -> list[Stage]:
     )
     wide = _spread_stage(view)
     distance = one("distance", judged.z[0], "the residual in spreads", "in_spreads", residual=residual, spread=wide)
-    tail = tail_stages(view, actual, expected, wide, distance)
+    of_hour = [] if judged.unrest is None else [_of_hour(distance, float(judged.unrest[0]))]
+    tail = tail_stages(view, actual, expected, wide, of_hour[0] if of_hour else distance)
     residual_probability = tail[-1]
     novel = novelty_stages(view, residual_probability, expected, wide) if view.found.surprise[0] > 0.0 else []
     still = still_stages(view)
@@ -86,7 +88,15 @@ def value_stages(view: ValueView) -> list[Stage]:
     probability = Stage(
         "probability", "smallest", float(view.found.probability[0]), outcomes, "chance of a value this unusual"
     )
-    return [forecasts, expected, residual, wide, distance, *tail, *still, *novel, _impact_stage(view), probability]
+    first = [forecasts, expected, residual, wide, distance, *of_hour]
+    return [*first, *tail, *still, *novel, _impact_stage(view), probability]
+
+
+def _of_hour(distance: Stage, factor: float) -> Stage:
+    """Return the distance as it would be at an hour like any other."""
+    unrest = Part("unrest", factor, "how many times farther than usual values lie at this hour")
+    meaning = "the distance, as far as it is unusual for the hour"
+    return Stage("distance_of_hour", "quotient", distance.value / factor, [of(distance), unrest], meaning)
 
 
 def expected_stages(judged: Judgement, place: int = 0) -> tuple[Stage, Stage]:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from domain.model import change, families, forecast, modes, recalibration, skewed, spread, stillness
+from domain.model import change, families, forecast, modes, recalibration, skewed, spread, stillness, unrest
 from domain.model.arrays import Arrays
 from domain.model.detector_model import DetectorModel
 from domain.model.feature_model import EXPECTATION, ORIGIN, PEAKS, SPREAD
@@ -183,9 +183,10 @@ def _spread_rows() -> list[Part]:
         spread.LOW: "lowest value",
         spread.HIGH: "highest value",
         spread.SIGNED: "mean square with sign",
+        spread.CALM: "mean square at hours alike",
     }
     rows = _named(spread.N_ROWS, "spread", names, "value")
-    for row in (spread.SQUARE, spread.SQUARE_SHORT, spread.SIGNED):
+    for row in (spread.SQUARE, spread.SQUARE_SHORT, spread.SIGNED, spread.CALM):
         rows[row] = Part("spread", rows[row].name, "square")
     for row in (spread.LOW, spread.HIGH):
         rows[row] = Part("spread", rows[row].name, "value", is_relative=True)
@@ -301,11 +302,17 @@ def _cycle_rows() -> list[Part]:
     return [Part("period", name, "time" if name in times else "number") for name in (*names, *own)]
 
 
+def _unrest_rows() -> list[Part]:
+    names = ("visits at hour", "log of the distance at hour", "variance of that at hour", "log of the factor at hour")
+    return [Part("hours", f"{name} {hour}") for name in names for hour in range(unrest.N_CELLS)]
+
+
 _KNOWN: Final = {
     "rows": _feature_rows(),
     "seasons": _season_rows(),
     "families": _family_rows(),
     "stillness": _stillness_rows(),
+    "unrest": _unrest_rows(),
     "novelty": _novelty_rows(),
     "streams": _stream_rows(),
     "cycles": _cycle_rows(),

@@ -11,7 +11,6 @@ in a ring, in single precision.
 """
 
 import math
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -29,13 +28,14 @@ from domain.model.probability import (
     student_t,
     student_tail,
 )
+from domain.model.setting import HEAVY_ABSOLUTE, Setting
 
 BLOCK: Final = 24
 """Values that are learnt together. Chosen: their cost is spread over many buckets, and the ring is small."""
-Z, SCALE, VALUE, EXPONENT = range(4)
+Z, SCALE, VALUE, EXPONENT, CLOCK = range(5)
 """Rows of the ring: residual in scales; scale; value relative to the origin; minus the log of the probability that the
-families gave, 0 where nobody asked."""
-N_WAITING: Final = 4
+families gave, 0 where nobody asked; seconds of the day."""
+N_WAITING: Final = 5
 
 STUDENT, HEAVY = 0, 1
 LOG_NORMAL_OF_RATIOS, LOG_NORMAL_OF_RESIDUALS, GAMMA_OF_RATIOS, GAMMA_OF_RESIDUALS = range(2, 6)
@@ -53,9 +53,6 @@ N_ROWS: Final = HISTORY.stop
 BYTES_PER_SERIES: Final = 8 * N_ROWS + 4 * N_WAITING * BLOCK
 
 HEAVY_DOF: Final = 3.0
-HEAVY_ABSOLUTE: Final = 2.0 * math.sqrt(3.0) / math.pi
-"""Mean absolute value of Student's t with 3 degrees of freedom: its scale is taken from that of the residuals, which a
-heavy tail leaves alone."""
 BAYES_MAX: Final = 2.5
 """A value changes the log of a weight by at most so much: no single one decides what a series is."""
 FIT_DEPTH: Final = 9.0
@@ -90,63 +87,8 @@ WEIGHT_SEEN: Final = 1e-3
 PROVEN_TO: Final = (15.0, 30.0)
 """Residuals, in scales, up to which a heavy tail explains noise in full, and from which it does not. Chosen: a tail so
 far out is thin even if it is heavy, and what lies there is rather an incident."""
-LEVEL_BY_LEAN: Final = 0.64
-"""Skewed residuals suggest a level of their own, in spreads, of this over their lean: 0.53 is what the gamma
-distribution of whatever shape has (to 5 %); a fifth more leaves room for what the forecast adds."""
-LEVEL_MIN, LEVEL_MAX = 1.1, 10.0
 IMPOSSIBLE: Final = -1e6
 """Log of the density of what a family cannot be."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What values are judged by: of k series, and for n values or, left out, one of each.
-
-    Attributes
-    ----------
-    z, scale, y, actual, typical : ndarray of shape (n, k) or (k,)
-        Residuals in scales; scales; values relative to the origin, and as they are; what was expected of them.
-    square, lately, absolute : ndarray of shape (k,)
-        Mean square of the residuals, the same over hours, and their mean absolute value.
-    dof, below, above : ndarray of shape (k,)
-        Degrees of freedom of the tails, and how many times farther than the spread they reach on either side.
-    lean : ndarray of shape (k,)
-        Mean square with the sign of the residual, in parts of the mean square.
-    count : ndarray of shape (k,)
-        Values behind all this.
-    """
-
-    z: Floats
-    scale: Floats
-    y: Floats
-    actual: Floats
-    typical: Floats
-    square: Floats
-    lately: Floats
-    absolute: Floats
-    dof: Floats
-    below: Floats
-    above: Floats
-    lean: Floats
-    count: Floats
-
-    def levels(self) -> Floats:
-        """Return what the two kinds of ratios are relative to, with the sign of the direction of the longer tail."""
-        size = np.minimum(np.maximum(LEVEL_BY_LEAN / np.maximum(np.abs(self.lean), 1e-6), LEVEL_MIN), LEVEL_MAX)
-        own = self.scale * np.copysign(size, self.lean)
-        return np.stack((np.maximum(self.typical, 0.0), own))
-
-    def ratios(self, levels: Floats) -> Floats:
-        """Return the ratios of either kind; below 0 where they make no sense."""
-        found: Floats = self.z * self.scale / np.where(levels != 0.0, levels, 1.0) + 1.0
-        return np.where(levels != 0.0, found, -1.0)
-
-    def heavy(self) -> Floats:
-        """Return the residuals in scales of the heavy tail (two-piece, as Student's) by their mean absolute value."""
-        spread = self.below * self.below + self.above * self.above
-        factor = HEAVY_ABSOLUTE * spread / ((self.below + self.above) * np.maximum(self.absolute, 1e-300))
-        heavy: Floats = self.z * self.scale * factor / np.where(self.z > 0.0, self.above, self.below)
-        return heavy
 
 
 class Families:
@@ -285,7 +227,7 @@ class Families:
         self,
         selection: Selection,
         count: Floats,
-        values: tuple[Floats, Floats, Floats],
+        values: tuple[Floats, Floats, Floats, float],
         slots: Ints,
         exponents: Floats,
     ) -> Ints:
@@ -295,8 +237,8 @@ class Families:
         ----------
         count : ndarray of shape (m,)
             Values before these.
-        values : tuple of ndarray of shape (m,)
-            Residuals in scales, scales, values relative to the origin.
+        values : tuple of ndarray of shape (m,) and float
+            Residuals in scales, scales, values relative to the origin; seconds of the day.
         slots, exponents : ndarray of shape (k,)
             Of those judged unusual.
         """
@@ -304,24 +246,38 @@ class Families:
         first = int(phases[0])
         if isinstance(selection, slice) and (phases.size == 1 or bool((phases == first).all())):
             row = self.waiting[:, first, selection]
-            row[Z], row[SCALE], row[VALUE] = values
+            row[Z], row[SCALE], row[VALUE], row[CLOCK] = values
             row[EXPONENT] = 0.0
             if slots.size:
                 self.waiting[EXPONENT, first, slots] = exponents
             return np.arange(phases.size) if first == BLOCK - 1 else _NONE
         own = np.arange(selection.start, selection.stop) if isinstance(selection, slice) else selection
-        for place, each in zip((Z, SCALE, VALUE), values, strict=True):
+        *of_values, clock = values
+        for place, each in zip((Z, SCALE, VALUE), of_values, strict=True):
             self.waiting[place, phases, own] = each
+        self.waiting[CLOCK, phases, own] = clock
         self.waiting[EXPONENT, phases, own] = 0.0
         if slots.size:
             self.waiting[EXPONENT, phases[np.searchsorted(own, slots)], slots] = exponents
         full: Ints = (phases == BLOCK - 1).nonzero()[0]
         return full
 
-    def waited(self, slots: Ints) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return residuals in scales, scales, values and exponents of full blocks, each of shape (BLOCK, k)."""
-        z, scale, y, exponents = self.waiting[:, :, slots].astype(np.float64)
-        return z, scale, y, exponents
+    def waited(self, slots: Ints) -> Floats:
+        """Return the rows of the ring of full blocks; shape (N_WAITING, BLOCK, k)."""
+        waited: Floats = self.waiting[:, :, slots].astype(np.float64)
+        return waited
+
+    def forget_history(self, slots: Ints) -> None:
+        """Forget how far values went so far: they are judged in another way from now on."""
+        self.rows[HISTORY, slots] = 0.0
+
+    def have_one_hump(self, slots: Ints) -> Bools:
+        """Tell which series are neither random counts nor on or off: their spread may be another at any hour."""
+        rows = self.rows[:, slots]
+        if self._is_count:
+            return np.zeros(slots.size, np.bool_)
+        has_hump: Bools = (rows[BROKEN] > 0.0) & (rows[MODES][modes.TRUST] <= WEIGHT_SEEN)
+        return has_hump
 
     def learn(self, slots: Ints, setting: Setting, exponents: Floats, ends: tuple[Floats, Floats]) -> None:
         """Take full blocks in.

@@ -5,17 +5,19 @@ Judging and learning are apart: ``judge`` reads only, so that results of a bucke
 The parts are ``expectation.py`` (what is expected), ``spread.py``, ``probability.py`` and ``novelty.py``.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 
 from domain.config.functions import Side
-from domain.model import expectation, families, forecast, novelty, spread, stillness
+from domain.model import expectation, families, forecast, novelty, spread, stillness, unrest
 from domain.model.arrays import Arrays, Bools, Floats, Ints, Selection, capacity_for, grown, slots_of
 from domain.model.candidates import Candidates
-from domain.model.expectation import Expectation, Expectations
+from domain.model.expectation import Expectations
 from domain.model.functions import Feature
+from domain.model.judgement import Judgement, Learnt
 from domain.model.plot import Bounds, bounds_around
 from domain.model.probability import (
     COUNT_MIN,
@@ -28,6 +30,7 @@ from domain.model.probability import (
     student_tail,
     tail_dof,
 )
+from domain.model.setting import Setting
 
 COUNT, TIME, ORIGIN = range(3)
 EXPECTATION: Final = slice(3, 3 + expectation.N_ROWS)
@@ -45,69 +48,8 @@ BYTES_PER_SERIES: Final = (
     + novelty.BYTES_PER_SERIES
     + families.BYTES_PER_SERIES
     + stillness.BYTES_PER_SERIES
+    + unrest.BYTES_PER_SERIES
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What was found of the values of one bucket.
-
-    Attributes
-    ----------
-    selection : slice or ndarray
-        The slots judged.
-    rows : ndarray of shape (N_ROWS, m)
-        A copy of their state.
-    x, y, residual, scale, z : ndarray of shape (m,)
-        Values; the same relative to their origin; distance to the expected ones; usual distance; their ratio.
-    mixed : ndarray of shape (m,)
-        The expected value, relative to the origin.
-    expectation : Expectation
-        Of what it is made.
-    news : novelty.News
-        How far each series went beyond what it showed before.
-    still : stillness.Stand
-        Where values stand still.
-    of_families : ndarray of shape (families.N_ROWS, m) or None
-        Their state of the families, where it may have moved on since.
-    """
-
-    selection: Selection
-    time_seconds: float
-    rows: Floats
-    x: Floats
-    y: Floats
-    mixed: Floats
-    residual: Floats
-    scale: Floats
-    z: Floats
-    expectation: Expectation
-    news: novelty.News
-    still: stillness.Stand
-    of_families: Floats | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Learnt:
-    """What the values of one bucket made of the rows, and what is left to be learnt of them.
-
-    Attributes
-    ----------
-    selection : slice or ndarray
-    time_seconds : float
-    rows : ndarray of shape (N_ROWS, m)
-        As they are to be kept, but for number and time of the values.
-    value, z, scale, y : ndarray of shape (m,)
-        As of the ``Expectation`` and the ``Judgement``.
-    """
-
-    selection: Selection
-    time_seconds: float
-    rows: Floats
-    value: Floats
-    z: Floats
-    scale: Floats
-    y: Floats
 
 
 class FeatureModel:
@@ -127,6 +69,7 @@ class FeatureModel:
         self.novelty = novelty.Novelty(bucket_span_seconds)
         self.families = families.Families(bucket_span_seconds, is_count=feature.is_count)
         self.stillness = stillness.Stillness()
+        self.unrest = unrest.Unrest(bucket_span_seconds)
         levels = forecast.time_constants(bucket_span_seconds)
         self._memories = np.concatenate([levels, [[spread.short_memory_seconds(bucket_span_seconds)]]])
         self.long_memory_buckets = float(levels[forecast.ERROR_MEMORY, 0]) / bucket_span_seconds
@@ -139,6 +82,7 @@ class FeatureModel:
             self.novelty.reserve(n_slots)
             self.families.reserve(n_slots)
             self.stillness.reserve(n_slots)
+            self.unrest.reserve(n_slots)
 
     def judge(self, selection: Selection, x: Floats, time_seconds: float) -> Judgement:
         """Compare values with what their series lead to expect; nothing is changed.
@@ -167,7 +111,9 @@ class FeatureModel:
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
         news = self.novelty.judge(selection, y, residual, z)
         still = self.stillness.judge(selection, y, self.families.two_modes(selection))
-        return Judgement(selection, time_seconds, rows, x, y, expected.mixed, residual, scale, z, expected, news, still)
+        calm = self.unrest.read(selection, time_seconds)
+        mixed = expected.mixed
+        return Judgement(selection, time_seconds, rows, x, y, mixed, residual, scale, z, expected, news, still, calm)
 
     def bounds(self, slots: Ints, time_seconds: float) -> Bounds:
         """Return between which values series are expected; nothing is changed.
@@ -180,7 +126,8 @@ class FeatureModel:
         """
         judged = self.judge(slots, self.rows[ORIGIN, slots], time_seconds)
         median, is_known = judged.mixed + judged.rows[ORIGIN], judged.rows[COUNT] >= COUNT_MIN
-        return bounds_around(median, judged.scale, is_known, is_non_negative=self.feature.is_non_negative)
+        scale = judged.scale if judged.unrest is None else judged.scale * judged.unrest
+        return bounds_around(median, scale, is_known, is_non_negative=self.feature.is_non_negative)
 
     def candidates(self, judged: Judgement, *, grows_on: bool = False) -> Candidates:
         """Pick the unusual values and calculate their exact probabilities.
@@ -234,7 +181,10 @@ class FeatureModel:
             Of the judgement, where standing still counts.
         """
         is_mature = judged.rows[COUNT] >= COUNT_MIN
-        is_unusual = signed(judged.z, side) > self.families.screen(judged.selection)
+        away = signed(judged.z, side)
+        if judged.unrest is not None:
+            away = away / judged.unrest
+        is_unusual = away > self.families.screen(judged.selection)
         is_unusual |= judged.news.far(side) > novelty.SCREEN_Z
         beyond_modes = self.families.beyond_modes(judged.selection, judged.y)
         if beyond_modes is not None:
@@ -255,7 +205,7 @@ class FeatureModel:
             As corrected by each series' own history.
         """
         rows, scale, z = judged.rows[:, at], judged.scale[at], judged.z[at]
-        setting = self.setting(rows, z, scale, judged.y[at], judged.mixed[at])
+        setting = self.setting_of(judged, at)
         own = self.families.of(slots) if judged.of_families is None else judged.of_families[:, at]
         probability = self.families.probability(own, setting, side)
         exponents = -np.log(np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0))
@@ -263,7 +213,14 @@ class FeatureModel:
         np.maximum(probability, _limit(rows[SPREAD], scale, rows[COUNT]), out=probability)
         return exponents, np.minimum(np.maximum(probability, PROBABILITY_MIN), 1.0)
 
-    def setting(self, rows: Floats, z: Floats, scale: Floats, y: Floats, mixed: Floats) -> families.Setting:
+    def setting_of(self, judged: Judgement, at: Ints) -> Setting:
+        """Return what the families judge values by, at places among those judged."""
+        z, y, scale = judged.z[at], judged.y[at], judged.scale[at]
+        if judged.unrest is not None:
+            z, y = unrest.calmed(z, y, scale, judged.unrest[at])
+        return self.setting(judged.rows[:, at], z, scale, y, judged.mixed[at])
+
+    def setting(self, rows: Floats, z: Floats, scale: Floats, y: Floats, mixed: Floats) -> Setting:
         """Return what the families judge values by.
 
         Parameters
@@ -272,12 +229,12 @@ class FeatureModel:
         z, scale, y, mixed : ndarray of shape (k,) or (n, k)
         """
         residuals, count, origin = rows[SPREAD], rows[COUNT], rows[ORIGIN]
-        square, absolute = residuals[spread.SQUARE], residuals[spread.ABSOLUTE]
+        square, absolute = residuals[spread.CALM], residuals[spread.ABSOLUTE]
         n_effective = np.minimum(count, self.long_memory_buckets)
         lean, below, above = spread.leaning(residuals)
         # A block has many scales; the last is as good as any here.
         dof = tail_dof(square, absolute, scale if scale.ndim == 1 else scale[-1], n_effective)
-        return families.Setting(
+        return Setting(
             z=z,
             scale=scale,
             y=y,
@@ -299,14 +256,20 @@ class FeatureModel:
         if found is not None and found.of_families is not None:
             slots, exponents = found.slots, found.of_families
         selection, rows = learnt.selection, learnt.rows
-        values = (learnt.z, learnt.scale, learnt.y)
+        clock = learnt.time_seconds % unrest.DAY_SECONDS
+        values = (learnt.z, learnt.scale, learnt.y, clock)
         full = self.families.wait(selection, rows[COUNT], values, slots, exponents)
         if full.size:
             own = slots_of(selection, full)
-            z, scale, y, exponents = self.families.waited(own)
-            setting = self.setting(rows[:, full], z, scale, y, y - z * scale)
+            z, scale, y, exponents, clocks = self.families.waited(own)
+            mixed, factors, calm = y - z * scale, self.unrest.at(own, clocks), (z, y)
+            if factors is not None:
+                calm = unrest.calmed(z, y, scale, factors)
+            setting = self.setting(rows[:, full], calm[0], scale, calm[1], mixed)
             ends = rows[SPREAD][:, full]
             self.families.learn(own, setting, exponents, (ends[spread.LOW], ends[spread.HIGH]))
+            begin = self.unrest.learn(own, clocks, z, self.families.have_one_hump(own))
+            self.families.forget_history(begin)
 
     def kept(self, judged: Judgement, slots: Ints) -> Judgement:
         """Return what some of the series were judged by, to be asked again when all is learnt.
@@ -345,8 +308,9 @@ class FeatureModel:
         z = (x - rows[ORIGIN] - mixed) / (scale * widen)
         np.minimum(np.maximum(z, -spread.Z_MAX), spread.Z_MAX, out=z)
         assert kept.of_families is not None
-        own = kept.of_families[:, at]
-        other = replace(kept, rows=rows, x=x, y=x - rows[ORIGIN], mixed=mixed, scale=scale, z=z, of_families=own)
+        own, calm = kept.of_families[:, at], None if kept.unrest is None else kept.unrest[at]
+        other = replace(kept, rows=rows, x=x, y=x - rows[ORIGIN], mixed=mixed, scale=scale, z=z, unrest=calm)
+        other = replace(other, of_families=own)
         exponents: Floats = -np.log(self._probabilities(other, np.arange(at.size), slots, side)[1])
         return exponents
 
@@ -385,6 +349,8 @@ class FeatureModel:
             Minus the logs of the probabilities of their residuals.
         """
         noise_z, scale = judged.news.noise_z[:, at], judged.scale[at]
+        if judged.unrest is not None:
+            noise_z = noise_z / np.maximum(judged.unrest[at], 1.0)
         z = np.abs(noise_z) if side == "both" else signed(noise_z, side)
         count, origin = judged.rows[COUNT][at], judged.rows[ORIGIN][at]
         limit = _limit(judged.rows[SPREAD][:, at], scale, count)
@@ -437,7 +403,9 @@ class FeatureModel:
         fade = np.minimum(away * (1.0 / spread.RANGE_MEMORY_SECONDS), 1.0)
         widest = judged.scale * (spread.WINSOR + 20.0 * shift + 40.0 / np.maximum(count, 1.0))
         squares = gains[forecast.ERROR_MEMORY :]
-        spread.learn(rows[SPREAD], judged.residual, widest, value=believed, slow=slow, gains=squares, fade=fade)
+        residual = judged.residual
+        calm = residual if judged.unrest is None else residual / judged.unrest
+        spread.learn(rows[SPREAD], residual, calm, widest, value=believed, slow=slow, gains=squares, fade=fade)
         self.novelty.learn(judged.news, judged.x, judged.time_seconds, away=away, count=count)
         self.stillness.learn(judged.selection, judged.y, judged.still)
         value = judged.expectation.value
@@ -467,7 +435,12 @@ class FeatureModel:
         """Return the arrays that a value held back by a rule changes little, and those that it does not: records."""
         cycles = self.expectations.cycles
         of_records: list[np.ndarray[Any, Any]] = [self.novelty.streams, self.novelty.rows]
-        of_tails: list[np.ndarray[Any, Any]] = [self.families.rows, self.families.waiting, self.stillness.rows]
+        of_tails: list[np.ndarray[Any, Any]] = [
+            self.families.rows,
+            self.families.waiting,
+            self.stillness.rows,
+            self.unrest.table,
+        ]
         unchanged = [*of_records, *of_tails, cycles.rows, cycles.stretch, cycles.table]
         return [self.rows, self.expectations.seasons.table], unchanged
 
@@ -478,6 +451,7 @@ class FeatureModel:
         self.novelty.forget(slots)
         self.families.forget(slots)
         self.stillness.forget(slots)
+        self.unrest.forget(slots)
 
     def state(self, n_slots: int) -> Arrays:
         """Return copies of all arrays, trimmed to the slots in use."""
@@ -488,6 +462,7 @@ class FeatureModel:
             **self.novelty.state(n_slots),
             **self.families.state(n_slots),
             **self.stillness.state(n_slots),
+            **self.unrest.state(n_slots),
         }
 
     def load(self, arrays: Arrays) -> None:
@@ -499,6 +474,7 @@ class FeatureModel:
         self.novelty.load(arrays)
         self.families.load(arrays)
         self.stillness.load(arrays)
+        self.unrest.load(arrays)
 
 
 def _limit(residuals: Floats, scale: Floats, count: Floats) -> Floats:
@@ -506,6 +482,7 @@ def _limit(residuals: Floats, scale: Floats, count: Floats) -> Floats:
     return flat_limit(count, 1.0 - np.minimum(residuals[spread.SQUARE] / (scale * scale), 1.0))
 
 
+@lru_cache(maxsize=64)
 def nothing_unusual(n_judged: int) -> Candidates:
     """Return what was found where nothing was."""
     return Candidates(_NO_SLOTS, *_NOTHING[:3], n_judged, *_NOTHING[3:])

@@ -14,9 +14,10 @@ import numpy as np
 from domain.config.functions import Side
 from domain.model.arrays import Arrays, Bools, Floats, Ints, capacity_for, grown
 from domain.model.candidates import Candidates, without_records
-from domain.model.feature_model import BYTES_PER_SERIES, FeatureModel, Judgement
+from domain.model.feature_model import BYTES_PER_SERIES, FeatureModel
 from domain.model.functions import Feature
 from domain.model.influences import Reconsider
+from domain.model.judgement import Judgement
 from domain.model.plot import Bounds, bounds_around
 from domain.model.probability import PROBABILITY_MIN, SCREEN_Z, flat_limit, signed, student_tail, tail_dof
 from domain.model.rules import LITTLE, Hold, learn_little

@@ -10,11 +10,12 @@ import numpy as np
 
 from domain.model.arrays import Floats
 
-SQUARE, SQUARE_SHORT, ABSOLUTE, LOW, HIGH, SIGNED = range(6)
+SQUARE, SQUARE_SHORT, ABSOLUTE, LOW, HIGH, SIGNED, CALM = range(7)
 """Rows: mean square of residuals over days, over hours; mean absolute residual; lowest and highest believed value,
-relative to the origin; mean square with the sign of the residual."""
+relative to the origin; mean square with the sign of the residual; mean square. The absolute residual and the last two
+are of residuals as they would be at an hour like any other (``unrest.py``): they tell the shape of the noise."""
 
-N_ROWS: Final = 6
+N_ROWS: Final = 7
 
 VARIATION_MIN: Final = 1e-4
 """Smallest spread, in parts of the level. A relative change below that is never an anomaly."""
@@ -81,7 +82,7 @@ def leaning(rows: Floats) -> tuple[Floats, Floats, Floats]:
     below, above : ndarray of shape (m,)
         1 to 1.41.
     """
-    lean = rows[SIGNED] / np.maximum(rows[SQUARE], SCALE_MIN * SCALE_MIN)
+    lean = rows[SIGNED] / np.maximum(rows[CALM], SCALE_MIN * SCALE_MIN)
     np.minimum(np.maximum(lean, -1.0, out=lean), 1.0, out=lean)
     return lean, np.sqrt(1.0 + np.maximum(-lean, 0.0)), np.sqrt(1.0 + np.maximum(lean, 0.0))
 
@@ -89,6 +90,7 @@ def leaning(rows: Floats) -> tuple[Floats, Floats, Floats]:
 def learn(
     rows: Floats,
     residual: Floats,
+    calm: Floats,
     residual_max: Floats,
     *,
     value: Floats,
@@ -102,8 +104,8 @@ def learn(
     ----------
     rows : ndarray of shape (N_ROWS, m)
         Changed in place.
-    residual, residual_max : ndarray of shape (m,)
-        Residual, and what it counts for at most.
+    residual, calm, residual_max : ndarray of shape (m,)
+        Residual; the same as it would be at an hour like any other; what either counts for at most.
     value, slow : ndarray of shape (m,)
         The value as far as it is believed, and the slow level; relative to the origin.
     gains : ndarray of shape (2, m)
@@ -115,6 +117,10 @@ def learn(
     square = size * size
     rows[SQUARE] += gains[0] * (square - rows[SQUARE])
     rows[SQUARE_SHORT] += gains[1] * (square - rows[SQUARE_SHORT])
+    if calm is not residual:
+        size = np.minimum(np.abs(calm), residual_max)
+        square = size * size
+    rows[CALM] += gains[0] * (square - rows[CALM])
     rows[SIGNED] += gains[0] * (np.copysign(square, residual) - rows[SIGNED])
     rows[ABSOLUTE] += gains[0] * (size - rows[ABSOLUTE])
     rows[LOW] += fade * (slow - rows[LOW])

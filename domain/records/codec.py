@@ -288,8 +288,9 @@ class _Reader:
 def _decode(content: bytes) -> RecordBatch:
     reader = _Reader(content)
     header = _HEADER.decode(reader.take(struct.unpack("<I", reader.take(4))[0]))
-    steps = reader.integers(header.n, header.time)
-    time_ms = np.cumsum(steps) + struct.unpack("<q", reader.take(8))[0]
+    time_ms = reader.integers(header.n, header.time)
+    np.cumsum(time_ms, out=time_ms)
+    time_ms += struct.unpack("<q", reader.take(8))[0]
     numbers = {head.name: _read_numbers(reader, header.n, head) for head in header.numbers}
     texts = {head.name: _read_texts(reader, header.n, head) for head in header.texts}
     if reader.place != len(content) or set(header.counts) != set(COUNTS):
@@ -309,8 +310,9 @@ def _read_numbers(reader: _Reader, n: int, head: _NumberHead) -> NDArray[np.floa
     if head.packed is None:
         found = reader.unshuffled(n_numbers, 8).view("<f8").astype(np.float64)
     else:
-        mantissas = reader.integers(n_numbers, head.packed, np.float64)
-        found = mantissas / 10.0**head.scale if head.scale > 0 else mantissas.astype(np.float64, copy=False)
+        found = reader.integers(n_numbers, head.packed, np.float64).astype(np.float64, copy=False)
+        if head.scale > 0:
+            found /= 10.0**head.scale
     if n_numbers == n:
         return found
     numbers = np.full(n, np.nan)

@@ -91,6 +91,14 @@ ENDPOINTS: Final = (
         privilege="none",
         is_absolute=True,
     ),
-    Endpoint("metrics", ("GET",), ("/metrics",), _metrics, "Measurements for Prometheus.", is_absolute=True),
+    Endpoint(
+        "metrics",
+        ("GET",),
+        ("/metrics",),
+        _metrics,
+        "Measurements for Prometheus.",
+        media_type="text/plain",
+        is_absolute=True,
+    ),
     Endpoint("info", ("GET",), ("/info",), _info, "Defaults and limits."),
 )

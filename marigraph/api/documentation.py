@@ -31,6 +31,10 @@ ERRORS: Final = {
 }
 
 
+SECURITY_SCHEMES: Final = {
+    "basic": {"type": "http", "scheme": "basic", "description": "A user; needed unless the server asks nobody."},
+    "key": {"type": "apiKey", "in": "header", "name": "Authorization", "description": "`ApiKey` and an encoded key."},
+}
 PATH_NAMES: Final = ((), ("one",), ("two",))
 """What tells the operations of an endpoint apart that has several paths."""
 ALWAYS: Final = (400, 401, 403, 406, 429, 500, 503)
@@ -55,7 +59,7 @@ def describe(endpoint: Endpoint, path: str, method: str) -> dict[str, Any]:
             *[_in_query(each) for each in endpoint.parameters if each.place != "body"],
         ],
         "responses": {
-            str(endpoint.status): {"description": "done", "content": {"application/json": {}}},
+            str(endpoint.status): {"description": "done", "content": {endpoint.media_type: {}}},
             **{
                 str(status): {"description": ERRORS[status], "content": {"application/json": {}}}
                 for status in _refusals(endpoint, path)
@@ -66,6 +70,8 @@ def describe(endpoint: Endpoint, path: str, method: str) -> dict[str, Any]:
     body = _body(endpoint)
     if body:
         shown["requestBody"] = body
+    if endpoint.privilege != "none":
+        shown["security"] = [{name: []} for name in SECURITY_SCHEMES]
     return shown
 
 

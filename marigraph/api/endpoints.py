@@ -91,6 +91,8 @@ class Endpoint:
         Below each of ``BASES``, or absolute if ``is_absolute``.
     section : str
         What its body is called in messages.
+    media_type : str
+        Of its answer.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Endpoint:
     lane: Lane = Lane.READ
     privilege: Privilege = "monitor_ml"
     status: int = 200
+    media_type: str = "application/json"
     is_absolute: bool = False
 
     @property

@@ -209,6 +209,7 @@ ENDPOINTS: Final = (
             Parameter("v", "bool", place="query", description="With a line of names."),
             *accepted("s", "full_id", "bytes", "time", "local", "master_timeout", "include_unloaded_segments"),
         ),
+        media_type="text/plain",
         is_absolute=True,
     ),
     Endpoint(

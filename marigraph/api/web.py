@@ -39,7 +39,7 @@ from marigraph.api.bodies import (
     source_of,
 )
 from marigraph.api.cluster import API_VERSION
-from marigraph.api.documentation import describe
+from marigraph.api.documentation import SECURITY_SCHEMES, describe
 from marigraph.api.endpoints import BASES, Call, Endpoint, Lane, Text, all_endpoints
 from marigraph.api.errors import HttpError
 from marigraph.api.metrics import NO_ENDPOINT, Metrics
@@ -172,6 +172,14 @@ def log_request(endpoint: str, request: Request, response: Response, seconds: fl
     )
 
 
+class Documented(FastAPI):
+    """An application whose OpenAPI document says how callers show who they are."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the document."""
+        return {**super().openapi(), "components": {"securitySchemes": SECURITY_SCHEMES}}
+
+
 def make_app(server: Server, control: AccessControl | None = None, names: Collection[str] | None = None) -> FastAPI:
     """Make the web application of a server; it is started and closed with it.
 
@@ -192,7 +200,7 @@ def make_app(server: Server, control: AccessControl | None = None, names: Collec
             await anyio.to_thread.run_sync(server.close)
 
     front = Front(server, Gate(control, names))
-    app = FastAPI(
+    app = Documented(
         title="Marigraph",
         version=__version__,
         summary="Anomaly-detection jobs whose every fact is an event in SQL.",

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, insert, select
 
 from domain.erasure import is_erasable
 from domain.errors import AlreadyExists, Conflict
-from domain.events import store_config
+from domain.events import ResultsDropped, store_config
 from domain.job import Job
 from domain.model import Model, encode_state
 from domain.records import RecordBatch, encode_batch
@@ -344,6 +344,8 @@ class _Copy:
             outcome = folded.step(item._replace(event=changed), batch)
             if item.version <= self.results_to:
                 sink.add(outcome)
+            elif item.event.type == ResultsDropped.type:
+                sink.add_unfolded([item.event])
             if item.version == self.results_to:
                 sink.finish(folded.model)
                 digest = _digest(folded.model)
@@ -351,6 +353,7 @@ class _Copy:
                 source.keep(folded)
             if item.version in wanted:
                 self._take_states({item.version: folded.model})
+        sink.flush()
         return digest
 
     def _events(self) -> Iterator[tuple[StoredEvent, Item]]:

@@ -18,6 +18,8 @@ DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 BOUNDS, TYPICAL, ACTUAL, OUTSIDE = "class:bounds", "class:typical", "class:actual", "class:outside"
 ORDER: Final = (BOUNDS, TYPICAL, ACTUAL, OUTSIDE)
 """Styles, the one that shows last where several are in a character."""
+SPAN_MIN: Final = 1e-300
+"""Values closer together are drawn as one: the scale would be no number."""
 AXIS_WIDTH: Final = 12
 """Of the longest number, a blank and the axis."""
 
@@ -34,11 +36,12 @@ def chart(points: Sequence[SeriesPoint], width: int, height: int) -> list[list[F
     """
     n_columns, n_rows = 2 * (width - AXIS_WIDTH), 4 * (height - 1)
     shown = list(points)[-n_columns:] if n_columns > 0 else []
-    values = [value for point in shown for value in (point.actual, point.lower, point.upper) if value is not None]
+    drawn = (value for point in shown for value in (point.actual, point.lower, point.typical, point.upper))
+    values = [value for value in drawn if value is not None]
     if not values or n_rows < 4:
         return [[("", "no values to draw yet")]]
     low, high = min(values), max(values)
-    canvas = _Canvas(n_columns, n_rows, low, high if high > low else low + 1.0)
+    canvas = _Canvas(n_columns, n_rows, low, high - low if high - low > SPAN_MIN else 1.0)
     for column, point in enumerate(shown):
         canvas.dot(column, point.lower, BOUNDS)
         canvas.dot(column, point.upper, BOUNDS)
@@ -61,8 +64,8 @@ def is_outside(point: SeriesPoint) -> bool:
 class _Canvas:
     """Dots with styles."""
 
-    def __init__(self, n_columns: int, n_rows: int, low: float, high: float) -> None:
-        self._low, self._scale = low, (n_rows - 1) / (high - low)
+    def __init__(self, n_columns: int, n_rows: int, low: float, span: float) -> None:
+        self._low, self._scale = low, (n_rows - 1) / span
         self._n_rows = n_rows
         self.cells = [[[BLANK, -1] for _ in range(n_columns // 2)] for _ in range(n_rows // 4)]
         """Of each character: its code, and the place in ``ORDER`` of the style that it has."""
@@ -93,11 +96,17 @@ class _Canvas:
 def _with_axis(canvas: _Canvas, low: float, high: float) -> list[list[Fragment]]:
     lines = []
     for place, row in enumerate(canvas.cells):
-        label = f"{high:.4g}" if place == 0 else f"{low:.4g}" if place == len(canvas.cells) - 1 else ""
+        label = _number(high) if place == 0 else _number(low) if place == len(canvas.cells) - 1 else ""
         line: list[Fragment] = [("class:axis", f"{label:>{AXIS_WIDTH - 2}} │")]
         line += [(ORDER[style] if style >= 0 else "", chr(code)) for code, style in row]
         lines.append(line)
     return lines
+
+
+def _number(value: float) -> str:
+    """Format a value with four digits, or as many as the axis has room for."""
+    text = f"{value:.4g}"
+    return text if len(text) <= AXIS_WIDTH - 2 else f"{value:.3g}"
 
 
 def _times(shown: Sequence[SeriesPoint], width: int) -> list[Fragment]:

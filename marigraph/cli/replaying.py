@@ -87,13 +87,13 @@ class Shown:
 
     def run(self, *, as_json: bool) -> bool:
         """Show every step; return whether the condition held, if there is one."""
-        if not as_json:
+        if as_json:
+            self._print_json()
+        else:
             for step in self._steps():
                 for line in step_lines(step, by_bucket=self._by_bucket):
                     say(line)
             self._print_end()
-            return self._condition is None or self._hit is not None
-        self._print_json()
         return self._condition is None or self._hit is not None
 
     def _print_json(self) -> None:

@@ -89,10 +89,7 @@ def erase(
             msg = "erasing cannot be undone: give --yes"
             raise InvalidArgument(msg)
         typer.confirm(f"Erase the records and the model of {job} for good?", abort=True)
-    session = session_of(context)
-    with session.application() as application:
-        from marigraph.erasing import erase_job
-
-        answer = erase_job(application, job, session.context, keep_results=keep_results)
+    with session_of(context).operations() as operations:
+        answer = operations.perform("erase_job", {"job_id": job}, {"keep_results": keep_results})
     line = f"job {job} is erased (event {answer['version']})" if answer["erased"] else f"job {job} was erased before"
     print_answer(answer, line, as_json)

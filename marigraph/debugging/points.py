@@ -7,6 +7,8 @@ from marigraph.application import Application
 from marigraph.codec import recorded, stream_of
 
 SNAPSHOT_TYPE = "snapshot_persisted"
+VERSION_DIGITS_MAX = 9
+"""Longer numbers are times in milliseconds, or ids of snapshots, which are seconds."""
 
 
 def head_version(app: Application, job_id: str) -> int:
@@ -36,7 +38,7 @@ def version_of(app: Application, job_id: str, text: str) -> int:
     snapshot = find_snapshot(app, job_id, text)
     if snapshot is not None:
         return snapshot
-    if text.isascii() and text.isdigit() and len(text) <= len(str(head)):
+    if text.isascii() and text.isdigit() and len(text) <= VERSION_DIGITS_MAX:
         return check_version(job_id, int(text), head)
     try:
         time_ms = parse_result_time(text, "at")
@@ -56,13 +58,11 @@ def check_version(job_id: str, version: int, head: int) -> int:
 
 def find_snapshot(app: Application, job_id: str, snapshot_id: str) -> int | None:
     """Return the version that a model snapshot holds the state of, also of a deleted one; None if there is none."""
-    found = None
-    for stored in app.store.iter_stream(stream_of(job_id)):
-        if stored.type == SNAPSHOT_TYPE:
-            event = recorded(app.codec, stored).event
-            if event.snapshot_id == snapshot_id:
-                found = event.version
-    return found
+    for stored in reversed(app.store.find_events(stream_of(job_id), (SNAPSHOT_TYPE,))):
+        event = recorded(app.codec, stored).event
+        if event.snapshot_id == snapshot_id:
+            return int(event.version)
+    return None
 
 
 def version_at(app: Application, job_id: str, time_ms: int) -> int:

@@ -14,7 +14,7 @@ import msgspec
 from domain.errors import InvalidArgument
 from eventstore import EventStore, PayloadMissing, SealRefused, StoredEvent
 from eventstore.log_reading import LogReader
-from eventstore.merkle import proof_of
+from eventstore.merkle import levels_of, proof_in
 from eventstore.seals import Contents, StoredSeals
 from eventstore.signing import SigningKey
 from eventstore.verify import Verification, verify_chain
@@ -174,6 +174,7 @@ class _Proofs:
         self._ends = [seal.last_position for seal in seals.headers]
         self._place = -1
         self._contents: Contents | None = None
+        self._levels: list[list[bytes]] = []
         self._positions: list[int] = []
 
     @property
@@ -189,9 +190,10 @@ class _Proofs:
         if place != self._place:
             self._place, self._contents = place, self._seals.contents(place)
             self._positions = [event.position for event in self._contents.events]
+            self._levels = levels_of(self._contents.leaves)
         assert self._contents is not None
         index = bisect_left(self._positions, position)
-        steps = proof_of(self._contents.leaves, index)
+        steps = proof_in(self._levels, index)
         return {
             "seal": self._seals.headers[place].id,
             "codec": self._contents.events[index].codec.decode(),

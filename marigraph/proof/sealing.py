@@ -17,7 +17,6 @@ from marigraph.settings import Settings
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-SEALS_LISTED_MAX = 10_000
 
 
 def seal_database(
@@ -53,6 +52,7 @@ def export_seals(store: EventStore, path: Path, progress: Progress | None = None
     SealRefused
         The file holds other seals than the database.
     """
+    _drop_unfinished_line(path)
     with store.reading() as connection:
         stored = StoredSeals(LogReader(connection))
         kept = ExportedSeals(path).headers if path.exists() else []
@@ -64,6 +64,17 @@ def export_seals(store: EventStore, path: Path, progress: Progress | None = None
             path, _told((NewSeal(stored.headers[each], stored.contents(each)) for each in missing), missing, progress)
         )
     return len(missing)
+
+
+def _drop_unfinished_line(path: Path) -> None:
+    """Cut off what a process that died left of a line."""
+    if not path.exists() or not path.stat().st_size:
+        return
+    with path.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read() != b"\n":
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _told(seals: Iterator[NewSeal], expected: range, progress: Progress | None) -> Iterator[NewSeal]:

@@ -104,6 +104,7 @@ class _Trial:
         sink = ResultSink(engine, self.job.job_id)
         started, started_cpu = time.perf_counter(), time.process_time()
         n_records = self._replay(folded, plan, sink, on_records)
+        self._look_behind(sink)
         sink.finish(folded.model)
         seconds, cpu_seconds = time.perf_counter() - started, time.process_time() - started_cpu
         with engine.connect() as connection:
@@ -201,6 +202,16 @@ class _Trial:
                 [item] = self.source.events(stop, stop + 1)
                 sink.add(folded.step(self._found_out_anew(item, folded)))
         return n_records
+
+    def _look_behind(self, sink: ResultSink) -> None:
+        """Take into account what lies behind the results that the job has."""
+        behind = [item.event for item in ModelSource.events(self.source, self.to_version, self.job.version)]
+        sink.add_unfolded(behind)
+        if any(event.type in OF_THE_MODEL for event in behind):
+            self.notes.append(
+                f"ended with version {self.to_version}, which the job's results reach; {len(behind)} events after it "
+                "are not analysed yet"
+            )
 
     def _found_out_anew(self, item: Recorded, folded: ModelFold) -> Recorded:
         """Put into a revert what this run knows: where its own results ended, then and now."""

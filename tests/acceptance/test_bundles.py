@@ -450,6 +450,7 @@ def test_a_log_that_is_not_intact_is_not_given_new_hashes(sqlite_url, tmp_path):
     assert list(tmp_path.glob("b.db*")) == []
 
 
+@pytest.mark.slow
 def test_a_bundle_of_a_job_on_postgres_is_the_same_file(postgres_url, tmp_path):
     with application(postgres_url) as app:
         make_job(app, NAMED)

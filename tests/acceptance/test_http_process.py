@@ -71,9 +71,9 @@ def test_after_any_end_of_the_process_the_job_is_open_and_nothing_is_lost(server
     assert end == (FIRST + 19 * 3600) * 1000
     found = api.get("/j/results/buckets").json()["buckets"]
     assert [bucket["event_count"] for bucket in found] == [300] * 19
-    post_during_shutdown(server, 20_000)
+    post_during_shutdown(server, 5_000)
     with application(sqlite_url) as app:
-        assert app.jobs.load("j").data_counts.input_record_count == 20 * 300 + 20_000
+        assert app.jobs.load("j").data_counts.input_record_count == 20 * 300 + 5_000
         report = verify_job(app, "j")
         assert report.holds, report.resource()
 

@@ -210,7 +210,7 @@ class TestSeal:
 
     def test_appends_to_the_copy_what_it_lacks(self, cli, folder):
         lines = (folder / "seals.jsonl").read_text().splitlines()
-        (folder / "seals.jsonl").write_text("\n".join(lines[:1]) + "\n")
+        (folder / "seals.jsonl").write_text(lines[0] + "\n" + lines[1][:50])  # whoever wrote the second one died
         code, found, _ = cli("audit", "seal", "--key", "key.pem", "--export", "seals.jsonl", "--json")
         assert code == INTACT
         assert len(found["seals"]) == 1
@@ -221,7 +221,7 @@ class TestSeal:
 
     def test_refuses_the_copy_of_another_database(self, cli, folder):
         line = json.loads((folder / "seals.jsonl").read_text().splitlines()[0])
-        (folder / "seals.jsonl").write_text(json.dumps({**line, "created_at": 1}))
+        (folder / "seals.jsonl").write_text(json.dumps({**line, "created_at": 1}) + "\n")
         code, _, err = cli("audit", "seal", "--key", "key.pem", "--export", "seals.jsonl")
         assert code == NOT_CHECKED
         assert "no copy of this database's seals" in err

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -274,6 +275,17 @@ class TestRetention:
         assert len(events_of(lived, "payloads_dropped")) == 1
         assert failures(lived) == []
 
+    def test_what_a_crash_left_of_a_deleted_job_goes_too(self, lived, monkeypatch):
+        def crash(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(handlers, "remove_job", crash)
+            handlers.delete_job(lived, "j", CONTEXT)
+        assert count(lived, payloads) == 5
+        run_retention(lived, None, CONTEXT)
+        assert [count(lived, table) for table in (payloads, snapshots, *RESULT_TABLES)] == [0] * 7
+
     @ON_BOTH
     def test_rows_go_in_bounded_batches_until_none_is_left(self, app, clock, monkeypatch):
         monkeypatch.setattr(retention, "ROWS_PER_COMMIT", 7)
@@ -321,6 +333,23 @@ class TestSchedule:
         clock.now_ms += DAY_MS
         run_retention(app, None, CONTEXT)  # somebody's own run does not count
         assert Retainer(app, self.AT).look()
+
+    def test_a_job_that_is_deleted_meanwhile_does_not_keep_the_others_from_it(self, app, clock, monkeypatch):
+        create(app, **SETTINGS)
+        run_days(app, clock, *range(4))
+        handlers.create_job(app, "a", BODY, CONTEXT)
+        match = retention.match_jobs
+
+        def late(*arguments):
+            matched = match(*arguments)
+            handlers.delete_job(app, "a", CONTEXT)
+            return matched
+
+        monkeypatch.setattr(retention, "match_jobs", late)
+        retainer = Retainer(app, self.AT)
+        clock.now_ms += DAY_MS
+        assert retainer.look()
+        assert len(events_of(app, "results_dropped")) == 1
 
     def test_another_server_at_work_is_left_alone(self, app, clock):
         retainer = Retainer(app, self.AT)
@@ -517,6 +546,36 @@ def test_a_copy_has_the_results_that_could_not_be_made_again(app, url, clock, tm
         assert failures(copy) == []
     finally:
         copy.close()
+
+
+@pytest.mark.slow
+@ON_BOTH
+def test_retention_beside_posts_disturbs_none_of_them(app, url, clock):
+    create(app, DROPPING, **{**SETTINGS, "results_retention_days": 0})
+    done = threading.Event()
+
+    def post():
+        try:
+            run_days(app, clock, *range(12))
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=post)
+    thread.start()
+    n_dropped = 0
+    other = bootstrap(Settings(url), clock)
+    try:
+        while not done.wait(0.02):
+            n_dropped += len(run_retention(other, None, CONTEXT))
+    finally:
+        other.close()
+        thread.join()
+    assert n_dropped > 1
+    run_retention(app, None, CONTEXT)
+    job = queries.require_job(app, "j")
+    assert job.data_counts.input_record_count == 12 * 73
+    assert first_bucket_ms(app) is None
+    assert failures(app) == []
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from eventstore.tables import payloads
 from marigraph import handlers
 from marigraph.cli.main import execute
 from marigraph.many_jobs import every_job, over_jobs, rebuilt, verified
-from marigraph.replay import ModelSource
+from marigraph.replay import CannotReplay, ModelSource
 from marigraph.verify import verify_job
 from tests.support.jobs import CONTEXT, DataSet, application, digest, job_body, make_job, post, reopen, synthetic
 
@@ -51,6 +51,10 @@ def url(filled, tmp_path):
 
 def whoever(app, job_id):
     return os.getpid(), digest(app, job_id)
+
+
+def dies(_app, _job_id):
+    os._exit(1)
 
 
 def test_a_replay_begins_with_every_stored_state(url):
@@ -119,3 +123,10 @@ def test_many_jobs_are_replayed_by_several_processes(database_url):
         assert {process for process, _ in alone.values()} == {os.getpid()}
         assert len({process for process, _ in several.values()} - {os.getpid()}) == 2
         assert {job: state for job, (_, state) in several.items()} == {job: state for job, (_, state) in alone.items()}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_process_that_dies_is_said_in_one_line(url):
+    with application(url) as app, pytest.raises(CannotReplay, match="ended before its work was done"):
+        list(over_jobs(app, every_job(app), dies, 2))

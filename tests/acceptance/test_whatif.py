@@ -3,11 +3,15 @@
 import json
 from contextlib import ExitStack, suppress
 from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from sqlalchemy import MetaData, select
 
 from domain.errors import BadRequest, InvalidArgument
+from marigraph.bundles.creating import Wish, create_bundle
+from marigraph.bundles.replaying import replay_bundle
 from marigraph.cli.main import execute
 from marigraph.replay import CannotReplay
 from marigraph.scratch import digest_tables
@@ -80,6 +84,20 @@ def test_a_job_that_has_seen_nothing_can_be_asked(sqlite_url):
         report = what_if(app, "j", Changes.read(["analysis_config.bucket_span=15m"]))
     assert report.run.cost.record_count == 0
     assert report.difference.changes == []
+
+
+def test_it_reaches_as_far_as_the_results_of_the_job(sqlite_url):
+    with application(sqlite_url) as owner, application(sqlite_url) as other:
+        make_job(owner, DATA)
+        post(owner, DATA, 0, 300)
+        post(other, DATA, 300, 600)  # stored, and left for the owner to analyse
+        report = what_if(other, "j", Changes())
+        assert report.is_equal
+        assert report.run.cost.record_count == 300
+        assert "1 events after it are not analysed yet" in report.run.notes[0]
+        with TemporaryDirectory() as folder:
+            made = create_bundle(other, "j", Path(folder) / "b.db", Wish(redact=("series",)))
+            assert replay_bundle(made.path).is_equal
 
 
 def test_the_job_is_only_read(lived):

@@ -215,6 +215,20 @@ def test_a_change_of_period_is_found() -> None:
     assert best_score(values, EVENT, EVENT + 96) >= 50
 
 
+def test_what_is_nothing_at_noon_is_unusual_in_a_quiet_night() -> None:
+    rng = np.random.default_rng(9)
+    hours = np.arange(EVENT + 60) / 4 % 24
+    spread = np.where((hours >= 8) & (hours < 20), 10.0, 1.0)[:, None]
+    values = 100 + spread * rng.normal(size=(hours.size, 12))
+    values[EVENT + 8] = values[EVENT + 52] = 100 + 15
+    _, results = run(BY_HOST, grid(values))
+    found = {(time, record.by_field_value): record for time, record in scored(results)}
+    night, noon = START + (EVENT + 8) * SPAN, START + (EVENT + 52) * SPAN
+    assert sum((night, f"host-{k}") in found for k in range(12)) == 12
+    assert np.median([found[night, f"host-{k}"].record_score for k in range(12)]) >= 25
+    assert not [time for time, _ in found if time == noon]
+
+
 def test_slow_leaks_are_found() -> None:
     values = np.random.default_rng(23).normal(100, 3, (96 * 18 + 1, 12))
     values[EVENT : EVENT + 192] += np.linspace(0, 30, 192)[:, None]

@@ -167,6 +167,27 @@ def test_what_the_tests_explain_has_every_part_there_is() -> None:
     }
 
 
+def test_what_is_unusual_for_a_quiet_hour_is_explained_by_it() -> None:
+    hours = np.arange(24 * 30)
+    spread = np.where((hours % 24 >= 8) & (hours % 24 < 20), 10.0, 1.0)
+    values = 100 + spread * np.random.default_rng(1).normal(size=hours.size)
+    values[24 * 28 + 2] += 12
+    model = Model(job(detector("mean"), span="1h"))
+    model.witness = witness = Witness(Everything())
+    found = [
+        (result.timestamp_ms // 1000, record)
+        for result in model.add(make_batch(START + hours * HOUR, {"value": values}))
+        for record in result.records
+    ]
+    record = next(record for start, record in found if start == START + (24 * 28 + 2) * HOUR)
+    explanation = explain(witness.closings[START + (24 * 28 + 2) * HOUR], record)
+    probability, score = recombined(explanation)
+    assert probability == pytest.approx(record.probability, rel=1e-9, abs=0.0)
+    assert score == pytest.approx(record.initial_record_score, rel=1e-9, abs=1e-9)
+    check_stages(explanation)
+    assert explanation.value("distance_of_hour") > 2 * explanation.value("distance")
+
+
 def test_a_stored_state_explains_the_same() -> None:
     kind = "several detectors"
     model, _ = run(CONFIGS[kind], QUIET)

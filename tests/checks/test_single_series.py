@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,31 @@ def test_a_compiled_series_has_the_bits_of_the_array_code(function: str) -> None
     assert compiled[1] == expected[1]
     assert compiled[0].digest() == expected[0].digest()
     assert sum(len(result.records) for result in compiled[1]) > 10
+
+
+def test_a_copy_goes_on_by_itself() -> None:
+    model, expected = Model(job(detector("mean"))), fed("mean", is_compiled=True)
+    first, second = cut(wild(7), [500])
+    model.add(first)
+    copied = copy.deepcopy(model)
+    before = model.digest()
+    results = copied.add(second)
+    assert results == expected[1][-len(results) :]
+    assert copied.digest() == expected[0].digest()
+    assert model.digest() == before
+
+
+def test_a_compiled_series_whose_hours_differ_has_them_too() -> None:
+    hours = np.arange(24 * 30)
+    spread = np.where((hours % 24 >= 8) & (hours % 24 < 20), 10.0, 1.0)
+    values = 100.0 + spread * np.random.default_rng(1).normal(size=hours.size)
+    values[600::17] += 8.0
+    batch = make_batch(START + hours * 3600, {"value": values})
+    compiled, arrays = (Model(job(detector("mean"), span="1h")) for _ in range(2))
+    arrays._detectors[0].singles.clear()
+    assert compiled.add(batch) == arrays.add(batch)
+    assert compiled.digest() == arrays.digest()
+    assert compiled.state()[0]["d0.f0.unrest"][-1].any()
 
 
 def test_what_floats_refuse_is_left_to_arrays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,13 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
+from domain.datafeeds.events import EVENT_TYPES
 from domain.job import encode_job
 from domain.model import FOLD_VERSION
+from domain.retention import RETENTION_EVENTS
 from eventstore.store import EventStore
 from marigraph import schema
+from marigraph.codec import build_codec
 from marigraph.rebuilding import rebuild
 from marigraph.replay import ModelSource
 from marigraph.scratch import digest_tables
@@ -77,6 +80,22 @@ def check_states(app, dump):
     else:
         rebuild(app, "kept", lambda _job_id: None, lambda _done, _total: None)
     assert [check for check in verify_job(app, "kept").checks if not check.holds] == []
+
+
+CODECS = {
+    "job": build_codec(),
+    "datafeed": build_codec(EVENT_TYPES),
+    "retention": build_codec(RETENTION_EVENTS),
+}
+
+
+@by_path
+def test_every_event_of_it_can_be_read(path):
+    rows = Dump.read(path).rows
+    names = {row["id"]: row["name"] for table, row in rows if table == "streams"}
+    for event in (row for table, row in rows if table == "events"):
+        codec = CODECS[names[event["stream_id"]].partition("-")[0]]
+        codec.decode(event["type"], event["schema_version"], event["data"], is_checked=True)
 
 
 def test_a_damaged_one_fails_loudly(tmp_path):

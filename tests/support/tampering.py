@@ -12,7 +12,7 @@ from typing import Any
 TABLES = ("events", "payloads", "streams", "seals", "seal_contents")
 KINDS = ("bit", "bit", "bit", "bit", "bit", "bit", "delete", "delete_last", "insert", "reorder")
 TEXTS = {"type", "actor", "request_id", "cause", "command_id", "data", "name", "codec", "key_id"}
-INT_BITS = 63
+INT_BITS = 64
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,8 @@ class Tamperer:
     def _flipped(self, value: int | bytes) -> tuple[int | bytes, int]:
         if isinstance(value, int):
             bit = self._chance.randrange(INT_BITS)
-            return value ^ (1 << bit), bit
+            flipped = (value % 2**INT_BITS) ^ (1 << bit)
+            return flipped - 2**INT_BITS if flipped >= 2 ** (INT_BITS - 1) else flipped, bit
         bit = self._chance.randrange(len(value) * 8)
         changed = bytearray(value)
         changed[bit // 8] ^= 1 << bit % 8

@@ -16,3 +16,8 @@ def test_the_memory_is_that_of_the_machine_or_what_its_container_has_of_it(monke
         path.write_text(f"{limit}\n")
     monkeypatch.setattr(capacity, "CONTROL_GROUP", path)
     assert capacity.memory_mib() == expected
+
+
+def test_a_system_that_does_not_say_how_much_there_is_is_believed_to_have_any(monkeypatch):
+    monkeypatch.delattr(os, "sysconf")
+    assert capacity.memory_mib() is None

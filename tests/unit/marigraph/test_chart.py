@@ -1,7 +1,7 @@
 """The chart: values lie where they belong, whatever they are, and within the space there is."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from marigraph.cli.chart import ACTUAL, BLANK, BOUNDS, OUTSIDE, chart, is_outside
@@ -53,9 +53,11 @@ def test_without_values_it_says_so(shown):
 value = st.one_of(st.none(), st.floats(-1e12, 1e12))
 
 
-@given(st.lists(value, max_size=40), value, value, st.integers(0, 60), st.integers(0, 12))
-def test_any_values_fit_any_space(actual, lower, upper, width, height):
-    lines = chart(points(actual, lower, lower, upper), width, height)
+@given(st.lists(value, max_size=40), st.tuples(value, value, value), st.integers(0, 60), st.integers(0, 12))
+@example([-1.234567e-300], (None, None, None), 40, 5)
+@example([0.0, 5e-324], (None, None, None), 40, 5)
+def test_any_values_fit_any_space(actual, expected, width, height):
+    lines = chart(points(actual, *expected), width, height)
     if len(lines) > 1:
         assert len(lines) == height
         assert all(sum(len(text) for _, text in line) <= width for line in lines)

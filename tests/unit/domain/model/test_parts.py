@@ -101,7 +101,7 @@ def test_ordinary_values_are_believed_and_far_ones_are_not() -> None:
 
 def test_residuals_reach_farther_on_the_side_they_lean_to() -> None:
     rows = np.zeros((spread.N_ROWS, 4))
-    rows[spread.SQUARE] = 4.0
+    rows[spread.CALM] = 4.0
     rows[spread.SIGNED] = [3.0, 3.0, -4.0, 0.0]
     lean, below, above = spread.leaning(rows)
     assert lean.tolist() == [0.75, 0.75, -1.0, 0.0]
