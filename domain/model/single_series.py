@@ -42,6 +42,8 @@ FOUND: Final = (
 PATHS_MAX: Final = 256
 """Paths kept of a program; beyond, all are made anew as they are needed. Chosen: a dozen are taken by most series, some
 forty by all sorts of them."""
+KINDS_MAX: Final = 256
+"""Kinds kept of either program. Chosen: more than a server of very different jobs has in use, at 60 kB per path."""
 
 
 class Kind(NamedTuple):
@@ -193,13 +195,13 @@ class _GivenUnrest(unrest.Unrest):
 _NOWHERE: Final = np.empty(0, np.int64)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=KINDS_MAX)
 def step_of(kind: Kind) -> Program:
     """Return the judging and learning of a value."""
     return Program(partial(build_step, kind))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=KINDS_MAX)
 def candidates_of(kind: Kind) -> Program:
     """Return what says how unusual a value is."""
     return Program(partial(build_candidates, kind))

@@ -104,7 +104,7 @@ class Trace:
         self.nodes: list[Node] = []
         self.inputs: list[list[Node]] = []
         self.guards: list[tuple[Node, bool]] = []
-        self.called: dict[str, Any] = {"inf": math.inf}
+        self.called: dict[str, Any] = {"inf": math.inf, "nan": math.nan}
         self._answers = path
         self._known: dict[tuple[Any, ...], Node] = {}
 
