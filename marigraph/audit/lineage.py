@@ -11,20 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.config import JobConfig
-from domain.errors import DomainError, NotFound
+from domain.errors import InvalidArgument
 from domain.events import SnapshotReverted
 from domain.intake import Buckets, Intake
 from domain.job import Job
 from domain.model.functions import FUNCTIONS
 from domain.records import RecordBatch, TextColumn
 from domain.records.batch import CATEGORY_FIELD
-from eventstore import PayloadMissing
 from marigraph.application import Application
 from marigraph.audit.events import filled
 from marigraph.codec import recorded
 from marigraph.explain import RecordChoice, find_record
 from marigraph.queries import require_job
-from marigraph.replay import ModelSource
+from marigraph.replay import ModelSource, RecordsGone
 
 RECORDS_MAX: Final = 10_000
 """Most records that are shown with their values."""
@@ -58,7 +57,7 @@ def get_lineage(
     if is_bucket:
         if choice.timestamp_ms is None:
             msg = "a bucket is named by the time that it starts at: give a timestamp"
-            raise NotFound(msg)
+            raise InvalidArgument(msg)
         start_ms = choice.timestamp_ms // span_ms * span_ms
     else:
         record, _ = find_record(app, job_id, choice)
@@ -163,8 +162,8 @@ class _Origin:
     def _brought(self, item: Any, intake: Intake, with_records: bool) -> dict[str, Any] | None:
         """Return which records of a batch are meant; None if none is."""
         try:
-            batch = self._source.unpacked(self._source.read_payload(item))
-        except (PayloadMissing, DomainError):
+            batch = self._source.batch_of(item, self._source.read_payload(item))
+        except RecordsGone:
             return {"is_payload_kept": False}
         assert batch is not None
         rows = intake.taken(batch.time_ms, self._start_ms, self._end_ms, self._buckets)

@@ -317,6 +317,15 @@ def test_a_record_is_traced_to_the_rows_of_its_series(ml):
     assert whole["posts"][0]["rows"] == [[0, 2]]
 
 
+def test_posts_whose_records_are_gone_are_named_all_the_same(sqlite_url):
+    with Marigraph(sqlite_url) as ml:
+        live(ml)
+        ml.application.store.delete_payloads("job-web")
+        [post] = ml.audit_lineage("web", timestamp=START + 6 * SPAN, bucket=True)["posts"]
+        assert (post["version"], post["is_payload_kept"]) == (4, False)
+        assert "rows" not in post
+
+
 # ----------------------------------------------------------------------------------------- command line, server, views
 
 
