@@ -16,7 +16,6 @@ from marigraph.cli.main import execute
 from marigraph.library import Marigraph
 from marigraph.remote import RemoteMarigraph
 from marigraph.settings import Credentials
-from tests.support.postgres import conninfo
 from tests.support.serving import client_of
 
 START = 1_700_006_400_000
@@ -59,18 +58,11 @@ def live(ml):
     ml.put_job("old", CONFIG)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def ml(request, new_module_url):
-    if request.param == "sqlite":
-        url = new_module_url()
-    else:
-        server = request.getfixturevalue("postgres_server")
-        made = server.create_database(request.getfixturevalue("postgres_template"))
-        request.addfinalizer(lambda: server.drop_database(made.database))
-        url = conninfo(made)
-    with Marigraph(url, actor="ann") as ml:
+@pytest.fixture(scope="module")
+def ml(module_database_url):
+    with Marigraph(module_database_url, actor="ann") as ml:
         live(ml)
-        ml.url = url
+        ml.url = module_database_url
         yield ml
 
 

@@ -15,7 +15,6 @@ from sqlalchemy import event, text
 from marigraph.library import Marigraph
 from tests.support import big_log
 from tests.support.big_log import BigLog, project, write
-from tests.support.postgres import conninfo
 
 JOB = "j00003"
 DAY = {"start": "2026-02-01T00:00:00Z", "end": "2026-02-02T00:00:00Z"}
@@ -66,20 +65,13 @@ VIEWS = {
 }
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def ml(request: pytest.FixtureRequest, new_module_url: Any) -> Iterator[Marigraph]:
-    if request.param == "sqlite":
-        url = new_module_url()
-    else:
-        server = request.getfixturevalue("postgres_server")
-        made = server.create_database(request.getfixturevalue("postgres_template"))
-        request.addfinalizer(lambda: server.drop_database(made.database))
-        url = conninfo(made)
+@pytest.fixture(scope="module")
+def ml(module_database_url: str) -> Iterator[Marigraph]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(big_log, "WITH_RECORDS", 0)
         log = BigLog(20, 4_000)
-        write(url, log)
-    with closing(Marigraph(url)) as ml:
+        write(module_database_url, log)
+    with closing(Marigraph(module_database_url)) as ml:
         project(ml.application, log)
         yield ml
 
