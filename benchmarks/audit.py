@@ -4,7 +4,7 @@ The log (tests/support/big_log.py) has, unless told otherwise, 10 million events
 turns: the events of a job lie far apart. Each query is asked for another job, or another stretch of time, each time,
 in turn with the look-ups; what is compared are medians of CPU time, of this process and of the database's (how long one
 waits on a busy machine is shown beside it). A look-up takes the same way as a query: the library, SQLAlchemy, a pooled
-connection; one row by its position, made into the resource that the API shows. Queries ask for their usual page, 100
+connection; one row by its position, made into the resource that the API shows. Queries ask for their usual page, 50
 rows, and so often return that many.
 
 SQLite's file and PostgreSQL's server (its directory: TMPDIR) take about 9 GB each at full size.
@@ -93,7 +93,7 @@ class Questions:
             "sessions of an hour": self.of_time("sessions", HOUR_MS),
             "failures of a job": self.of_job("failures"),
             "failures of an hour": self.of_time("failures", HOUR_MS),
-            "gaps of a job": self.of_job("gaps", longer_than="52m"),
+            "gaps of a job": self.of_job("gaps", longer_than="2h"),
             "refusals of a job": self.of_job("refusals"),
             "refusals of ten minutes": self.of_time("refusals", HOUR_MS // 6),
             "changes of a job": self.of_job("changes"),

@@ -9,6 +9,7 @@ import argparse
 import csv
 import importlib.util
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -19,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cross_validation import print_cross_validation
+from benchmarks.ingest import yardstick
 from benchmarks.table import print_table
 from marigraph import handlers, queries
 from marigraph.application import Application
@@ -71,6 +73,7 @@ def main(arguments: list[str]) -> None:
 
 def run_files(data: Path, write: Path | None) -> dict[str, tuple[NDArray[np.datetime64], NDArray[np.float64]]]:
     """Run every file as a job; return times and scores of its rows, and print how fast that was."""
+    unit = [yardstick()]
     started, n_rows, scores = time.process_time(), 0, {}
     with tempfile.TemporaryDirectory() as folder:
         app = bootstrap(Settings(str(Path(folder) / "nab.db")))
@@ -83,7 +86,10 @@ def run_files(data: Path, write: Path | None) -> dict[str, tuple[NDArray[np.date
                 write_scores(write / name, times, values, scores[name][1])
         app.close()
     seconds = time.process_time() - started
-    print(f"{n_rows:,} rows in {seconds:.1f} CPU s, {n_rows / seconds:,.0f} rows per CPU second")
+    unit.append(yardstick())
+    rate = n_rows / seconds
+    per_yardstick = [f"{rate * statistics.mean(filter(None, unit)):,.0f} per yardstick"] if all(unit) else []
+    print(f"{n_rows:,} rows in {seconds:.1f} CPU s: {', '.join([f'{rate:,.0f} per CPU second', *per_yardstick])}")
     return scores
 
 

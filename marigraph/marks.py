@@ -106,6 +106,13 @@ class Marks:
         found = [_tally(row) for row in connection.execute(query.order_by(columns.version))]
         return found if found and found[0].version <= low else [Tally(), *found]
 
+    def intakes(self, connection: Connection, job_id: str, low: int, high: int) -> list[tuple[int, Intake]]:
+        """Return where a job stood in data time at its marks after a version and up to another, oldest first."""
+        columns = job_marks.c
+        query = select(columns.version, columns.latest_record_ms, columns.final_end_ms)
+        query = query.where(columns.job_id == job_id, columns.version > low, columns.version <= high)
+        return [(row[0], Intake(row[1], row[2])) for row in connection.execute(query.order_by(columns.version))]
+
     def extend(self, connection: Connection, job_id: str, to_version: int) -> None:
         """Write the marks that are missing up to a version, in the transaction of the connection."""
         newest = select(func.max(job_marks.c.version)).where(job_marks.c.job_id == job_id)
@@ -236,9 +243,7 @@ _COLUMNS: Final = tuple(column for column in job_marks.c if column.name not in (
 
 
 def _tally(row: Any) -> Tally:
-    values = dict(zip((column.name for column in _COLUMNS), row, strict=False))
-    intake = Intake(values.pop("latest_record_ms"), values.pop("final_end_ms"))
-    return Tally(**values, intake=intake)
+    return Tally(row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], Intake(row[9], row[10]))
 
 
 def _row(job_id: str, tally: Tally, body: bytes | None) -> dict[str, Any]:

@@ -172,7 +172,7 @@ RESULT_TABLES = (buckets, records, influencers, score_bases, model_plot)
 # ------------------------------------------------------------------------------- indexes of the log that audits need
 
 FREQUENT_TYPES = ("data_posted", "flushed", "searched", "delivered")
-"""Events that come with every post, search or delivery: the indexes leave them out, so that they cost no more."""
+"""Events that come with every post, search or delivery: the indexes of rare events leave them out."""
 
 _RARE = text(" AND ".join(f"type <> '{name}'" for name in FREQUENT_TYPES))
 """Databases use the indexes only where a query has each of these terms, literally."""
@@ -189,6 +189,7 @@ for _name, _columns in (
 Index(
     "ix_events_refused",
     events.c.stream_id,
+    events.c.type,
     events.c.version,
     sqlite_where=text(f"type = 'data_posted' AND {REFUSED}"),
     postgresql_where=text(f"type = 'data_posted' AND {REFUSED}"),

@@ -95,6 +95,18 @@ def new_module_url(sqlite_template: Path, tmp_path_factory: pytest.TempPathFacto
     return make
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def module_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a migrated database that the tests of a module share, of each kind in turn."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("new_module_url")()
+        return
+    server: Server = request.getfixturevalue("postgres_server")
+    url = server.create_database(request.getfixturevalue("postgres_template"))
+    yield conninfo(url)
+    server.drop_database(url.database or "")
+
+
 @pytest.fixture
 def new_sqlite_url(sqlite_template: Path, tmp_path: Path) -> Callable[[], str]:
     """Make migrated SQLite files."""

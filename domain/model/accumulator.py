@@ -5,9 +5,9 @@ does not depend on how its records were cut into batches: ``np.add.at`` adds seq
 otherwise (first values, capped lists) it is seen to there. Values are asked for when the bucket closes.
 """
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,8 +17,7 @@ from domain.model.influences import Apart, FieldInfluence
 Hashes = NDArray[np.uint64]
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(msgspec.Struct, frozen=True):
     """Records of one detector and bucket, in order.
 
     Attributes

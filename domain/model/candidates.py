@@ -66,6 +66,8 @@ class Candidates:
         n_judged : int
             How many values noise had the chance to come this far in.
         """
+        if not self.surprise.any():  # as in most buckets
+            return self.surprise
         return self.surprise * novelty.admitted(self.noise_exponents - math.log(max(n_judged, 1)))
 
 

@@ -87,6 +87,8 @@ class DetectorModel:
     influencers : tuple of str
         Influencer fields that do not tell its series apart.
     features : list of Judge
+    singles : dict of int to SingleSeries
+        The features that are judged and learnt by compiled functions, as there is one series and nothing to explain.
     calibrations : list of Calibration
         One per feature, over all series.
     groups : dict of str to Groups
@@ -108,7 +110,6 @@ class DetectorModel:
         self.traits = FUNCTIONS[detector.base_function]
         terms = (detector.partition_field_name, detector.by_field_name, detector.over_field_name)
         self.series = SeriesTable(tuple(name for name in terms if name is not None))
-        terms_given = any(name is not None for name in terms)
         self.influencers = tuple(name for name in influencers if name not in self.series.fields)
         self.features: list[Judge] = [
             make_judge(feature, detector, bucket_span_seconds) for feature in self.traits.features
@@ -116,7 +117,7 @@ class DetectorModel:
         self.singles = {
             index: SingleSeries(model, bucket_span_seconds)
             for index, model in enumerate(self.features)
-            if isinstance(model, FeatureModel) and not terms_given and not self.influencers
+            if isinstance(model, FeatureModel) and not self.series.fields and not self.influencers
         }
         self.calibrations = [Calibration(bucket_span_seconds) for _ in self.features]
         self.open_bytes = 8 * len(ACCUMULATORS[self.traits.accumulator].INITIAL) * n_open_max
@@ -336,7 +337,8 @@ class DetectorModel:
             found = replace(found, is_news=found.is_news * heard)
         strengths = found.strength() * found.is_news
         ordinary = share * severity(exponents)
-        scores = np.maximum(ordinary, novelty.score(strengths))
+        is_news = bool(strengths.any())
+        scores = np.maximum(ordinary, novelty.score(strengths)) if is_news else ordinary
         at = found.slots if peak_slots is None else peak_slots
         heights = height_of(exponents)
         earlier = faded(peaks[0, at], middle - peaks[1, at])
@@ -345,7 +347,7 @@ class DetectorModel:
         is_shared = peak_slots is not None
         if not is_interim:
             _learn_peaks(peaks[:2], at, of_all[0], earlier, middle, is_shared=is_shared)
-        if len(peaks) > 2 and of_all[1].any():
+        if len(peaks) > 2 and is_news and of_all[1].any():
             earlier_strengths = faded(peaks[2, at], middle - peaks[3, at])
             is_higher |= risen(of_all[1], earlier_strengths, RISE_STRENGTH_MIN)
             if not is_interim:

@@ -6,6 +6,7 @@ The parts are ``expectation.py`` (what is expected), ``spread.py``, ``probabilit
 """
 
 from dataclasses import fields, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -481,6 +482,7 @@ def _limit(residuals: Floats, scale: Floats, count: Floats) -> Floats:
     return flat_limit(count, 1.0 - np.minimum(residuals[spread.SQUARE] / (scale * scale), 1.0))
 
 
+@lru_cache(maxsize=64)
 def nothing_unusual(n_judged: int) -> Candidates:
     """Return what was found where nothing was."""
     return Candidates(_NO_SLOTS, *_NOTHING[:3], n_judged, *_NOTHING[3:])

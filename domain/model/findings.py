@@ -1,6 +1,6 @@
 """What a detector found in a bucket: unusual values, how unusual they are beside what was, and what explains them."""
 
-from dataclasses import dataclass
+import msgspec
 
 from domain.model.accumulator import Accumulator
 from domain.model.arrays import Floats, Ints
@@ -9,8 +9,7 @@ from domain.model.causes import Causes
 from domain.model.influences import Explained, Reconsider, explain
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """How the unusual values of one bucket compare with what their series showed before.
 
     Attributes
@@ -32,8 +31,7 @@ class Standing:
     risen: Ints
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
+class Findings(msgspec.Struct, frozen=True):
     """The unusual values of one feature in one bucket.
 
     Attributes

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import msgspec
+
 from domain.model import novelty, stillness
 from domain.model.arrays import Floats, Selection
 from domain.model.expectation import Expectation
@@ -49,8 +51,7 @@ class Judgement:
     of_families: Floats | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Learnt:
+class Learnt(msgspec.Struct, frozen=True):
     """What the values of one bucket made of the rows, and what is left to be learnt of them.
 
     Attributes

@@ -7,7 +7,6 @@ were cut into batches, on a clock, or on the order of tables.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
 from typing import Any, Final, Self
@@ -405,8 +404,7 @@ Part = tuple[DetectorView, int, int]
 """A detector's view of a batch, and which of its records are due."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stretch:
+class Stretch(msgspec.Struct, frozen=True):
     """Accepted records ``start`` to ``stop`` of a batch, during which no bucket closes."""
 
     start: int

@@ -166,14 +166,14 @@ class BucketNormalizer:
         exponents = self.calibration.calibrate(np.array([exponent]))
         return float(severity(exponents)[0]), max(float(exponents[0]) - UNUSUAL_EXPONENT, 0.0)
 
-    def learn(self, exponent: float, strength: float, time_seconds: float) -> None:
-        """Take a bucket in; an exponent of 0 and a strength of 0 when nothing was unusual."""
+    def learn(self, exponent: float, height: float, strength: float, time_seconds: float) -> None:
+        """Take a bucket in, with the height that ``judge`` gave it; exponent and strength 0 if nothing was unusual."""
         if strength > 0.0:
             self.strength_peak.learn(strength, time_seconds)
         if exponent <= UNUSUAL_EXPONENT:
             self.calibration.learn_usual(1)
             return
-        self.peak.learn(self.judge(exponent)[1], time_seconds)
+        self.peak.learn(height, time_seconds)
         self.calibration.learn(np.array([exponent]), 1)
 
     def state(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from domain.model.hindsight import (
 )
 from domain.model.influences import Explained
 from domain.model.joint import exponent_of_best, joint_exponent
-from domain.model.normalizer import BucketNormalizer, severity
+from domain.model.normalizer import UNUSUAL_EXPONENT, BucketNormalizer, severity
 from domain.model.participation import TakingPart
 from domain.model.results import (
     BucketInfluencer,
@@ -129,7 +129,7 @@ class BucketScorer:
         bucket_start : int
             Epoch seconds.
         """
-        if not any(finding.exponents.size for finding in findings):
+        if not any(map(_is_unusual, findings)):
             return self._usual(bucket_start, event_count, is_interim=is_interim)
         n_judged = sum(finding.candidates.n_judged for finding in findings)
         cutoff = min(CUTOFF, RECORDS_PER_BUCKET_EXPECTED / max(n_judged, 1))
@@ -224,7 +224,7 @@ class BucketScorer:
             is_higher = is_risen(height, peaks[0], RISE_HEIGHT_MIN)
             if is_higher or is_risen(each.strength, peaks[1], RISE_STRENGTH_MIN):
                 risen[self._scopes[name]] = (height, each.strength)
-            normalizer.learn(each.exponent, each.strength, bucket_start)
+            normalizer.learn(each.exponent, height, each.strength, bucket_start)
         return risen
 
     def _records(
@@ -241,6 +241,8 @@ class BucketScorer:
                 continue
             is_new = (strength > 0.0) & (finding.candidates.probability <= CUTOFF)
             shown = np.flatnonzero(((finding.exponents >= least) | is_new) & (finding.scores > 0.0))
+            if shown.size == 0:
+                continue
             detector = detectors[finding.detector_index]
             explained = _explained(detector, finding, shown, self._fields)
             for k, fields in zip(shown.tolist(), explained, strict=True):
@@ -270,6 +272,13 @@ class BucketScorer:
         for name, normalizer in self._normalizers.items():
             normalizer.load(state["normalizers"][name])
         self._review.load(state["review"])
+
+
+def _is_unusual(finding: Findings) -> bool:
+    """Tell whether something in it has a height or broke a record: all else scores 0, and is no history."""
+    if finding.exponents.size == 0:
+        return False
+    return bool(finding.exponents.max() > UNUSUAL_EXPONENT) or bool(finding.standing.strengths.any())
 
 
 def _of_values(

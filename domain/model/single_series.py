@@ -1,12 +1,12 @@
 """Jobs of one series: the judging and learning of a bucket, compiled from the array code.
 
-A detector without by, partition and over field has one series, in slot 0. ``FeatureModel`` run on symbols
-(``tracing.py``) gives functions of floats that do the same to the bit; one is made whenever a path through the code is
-first taken, once for all jobs of a kind. The tables stay where they are, and the array code goes on to do what few
-buckets need: the families' blocks, the search for periods.
+A detector without by, partition and over field has one series, in slot 0; with custom rules or influencers of its own
+it is left to the array code. ``FeatureModel`` run on symbols (``tracing.py``) gives functions of floats that do the
+same to the bit; one is made whenever a path through the code is first taken, once for all jobs of a kind. The array
+code goes on to do what few buckets need, on the same tables: the families' blocks, the search for periods.
 """
 
-import operator
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any, Final, NamedTuple
@@ -17,15 +17,13 @@ from domain.config.functions import Side
 from domain.model import cycles, families, novelty, seasons, stillness, unrest
 from domain.model.arrays import Floats, Ints, Selection
 from domain.model.candidates import Candidates
-from domain.model.feature_model import N_ROWS, FeatureModel, nothing_unusual
+from domain.model.feature_model import FeatureModel, nothing_unusual
 from domain.model.functions import Feature
 from domain.model.judgement import Judgement, Learnt
-from domain.model.tracing import Compiled, Path, Trace, Traced, compile_trace
+from domain.model.tracing import Compiled, Path, Trace, Traced, compile_trace, elements
 
 SLOT: Final = slice(0, 1)
 SLOTS: Final = np.zeros(1, np.int64)
-TABLES: Final = (("", "rows"), ("novelty", "streams"), ("novelty", "rows"), ("stillness", "rows"))
-"""What is read and written of a model at every value: of which part, and its name there."""
 TO_JUDGE: Final = slice(families.SCREEN, families.MODES.stop)
 """What the judging of a value needs of the families."""
 FOUND: Final = (
@@ -41,11 +39,11 @@ FOUND: Final = (
     "still_exponents",
 )
 """Fields of `Candidates` that say how unusual a value is."""
-
-
 PATHS_MAX: Final = 256
 """Paths kept of a program; beyond, all are made anew as they are needed. Chosen: a dozen are taken by most series, some
 forty by all sorts of them."""
+KINDS_MAX: Final = 256
+"""Kinds kept of either program. Chosen: more than a server of very different jobs has in use, at 60 kB per path."""
 
 
 class Kind(NamedTuple):
@@ -97,53 +95,50 @@ class Program:
 def build_step(kind: Kind, trace: Trace) -> Sequence[Any]:
     """Judge and learn a value."""
     model = _any(FeatureModel(*kind[:3]))
-    x, time_seconds = trace.input(1), trace.input(1)
-    for part, name in TABLES:
-        owner = operator.attrgetter(part)(model) if part else model
-        setattr(owner, name, trace.input(*getattr(owner, name).shape[:-1], 1))
+    asked, packed = trace.input(4), _pack(model, trace)
     model.families.rows = Traced(trace, np.zeros((families.N_ROWS, 1), object))
     model.families.rows[TO_JUDGE] = trace.input(TO_JUDGE.stop - TO_JUDGE.start, 1)
     model.families.has_modes = kind.has_modes
     given = model.expectations
-    given.seasons = _GivenSeasons(kind.bucket_span_seconds, trace)
+    given.seasons = _GivenSeasons(kind.bucket_span_seconds, trace, asked[2:].reshape(2, 1, 1))
     given.cycles = _GivenCycles(kind.bucket_span_seconds, trace if kind.has_period else None)
     model.unrest = _GivenUnrest(kind.bucket_span_seconds, trace if kind.has_unrest else None)
-    judged = model.judge(SLOT, x, time_seconds)
-    is_unusual, is_mature = model.screen(judged, model.side, judged.still.exponents)
-    still = np.empty(0) if judged.still.exponents is None else judged.still.exponents
-    to_ask = [each.copy() for each in (judged.mixed, still, judged.news.streams, judged.news.noise_z)]
+    judged = model.judge(SLOT, asked[0:1], asked[1:2])
+    still, news = judged.still.exponents, judged.news
+    is_unusual, is_mature = model.screen(judged, model.side, still)
+    still = np.zeros(1) if still is None else still
+    to_ask = elements(judged.mixed, still, news.streams, news.noise_z)
     learnt = model.take_in(judged)
-    of_value = np.stack([learnt.value, learnt.z, learnt.scale, learnt.y])
-    tables = [learnt.rows, model.novelty.streams, model.novelty.rows, model.stillness.rows]
-    return [is_unusual, is_mature, of_value, *to_ask, *tables, given.seasons.cells, given.cycles.cells]
+    model.rows[...] = learnt.rows
+    of_value = elements(learnt.value, learnt.z, learnt.scale, learnt.y)
+    return [elements(is_unusual, is_mature), of_value, to_ask, packed, given.seasons.cells, given.cycles.cells]
 
 
-def build_candidates(kind: Kind, is_still: bool, trace: Trace) -> Sequence[Any]:
+def build_candidates(kind: Kind, trace: Trace) -> Sequence[Any]:
     """Say how unusual a value is, before it is learnt."""
     model, judged, news, still = map(_any, (FeatureModel(*kind[:3]), Judgement, novelty.News, stillness.Stand))
-    x, time_seconds, rows = trace.input(1), trace.input(1), trace.input(N_ROWS, 1)
-    model.novelty.streams = trace.input(*model.novelty.streams.shape[:-1], 1)
-    model.novelty.rows = trace.input(len(model.novelty.rows), 1)
+    asked = trace.input(4)
+    _pack(model, trace)
     model.families.rows, model.families.has_modes = trace.input(families.N_ROWS, 1), kind.has_modes
-    (_, z, scale, y), mixed, exponents = trace.input(4, 1), trace.input(1), trace.input(int(is_still))
-    news = news(SLOT, trace.input(3, novelty.N_SCALES, 1), trace.input(novelty.N_SCALES, 1))
+    (_, z, scale, y), found = trace.input(4, 1), trace.input(2 + 4 * novelty.N_SCALES, 1)
+    streams = found[2 : 2 + 3 * novelty.N_SCALES].reshape(3, novelty.N_SCALES, 1)
     judged = judged(
         selection=SLOT,
-        time_seconds=time_seconds,
-        rows=rows,
-        x=x,
+        time_seconds=asked[1:2],
+        rows=model.rows,
+        x=asked[0:1],
         y=y,
-        mixed=mixed,
+        mixed=found[0],
         residual=None,
         scale=scale,
         z=z,
         expectation=None,
-        news=news,
-        still=still(None, None, exponents if is_still else None),
+        news=news(SLOT, streams, found[-novelty.N_SCALES :]),
+        still=still(None, None, found[1]),
         unrest=trace.input(1) if kind.has_unrest else None,
     )
-    found = model.candidates(judged)
-    return [getattr(found, name) for name in FOUND] if found.slots.size else []
+    candidates = model.candidates(judged)
+    return [elements(*(getattr(candidates, name) for name in FOUND))] if candidates.slots.size else [elements()]
 
 
 def _any(value: Any) -> Any:
@@ -154,9 +149,9 @@ def _any(value: Any) -> Any:
 class _GivenSeasons(seasons.Seasons):
     """Seasons whose cells are inputs of a trace."""
 
-    def __init__(self, bucket_span_seconds: int, trace: Trace) -> None:
+    def __init__(self, bucket_span_seconds: int, trace: Trace, shares: Any) -> None:
         super().__init__(bucket_span_seconds)
-        self._shares: Any = trace.input(2, 1, 1)
+        self._shares = shares
         self.cells: Any = trace.input(2, 2 * seasons.N_SEASONS, 1)
 
     def gather(self, time_seconds: float, selection: Selection) -> tuple[Ints, Floats, Floats]:
@@ -200,16 +195,16 @@ class _GivenUnrest(unrest.Unrest):
 _NOWHERE: Final = np.empty(0, np.int64)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=KINDS_MAX)
 def step_of(kind: Kind) -> Program:
     """Return the judging and learning of a value."""
     return Program(partial(build_step, kind))
 
 
-@lru_cache(maxsize=64)
-def candidates_of(kind: Kind, *, is_still: bool) -> Program:
+@lru_cache(maxsize=KINDS_MAX)
+def candidates_of(kind: Kind) -> Program:
     """Return what says how unusual a value is."""
-    return Program(partial(build_candidates, kind, is_still))
+    return Program(partial(build_candidates, kind))
 
 
 class SingleSeries:
@@ -225,6 +220,7 @@ class SingleSeries:
         self._model = model
         self._kind = (model.feature, model.side, bucket_span_seconds)
         self._paths: tuple[Path, Path] = ((), ())
+        self._packed = _pack(model)
 
     def find_and_learn(self, x: Floats, time_seconds: float) -> Candidates:
         """Judge the value of a bucket, learn it, and return it if it is unusual.
@@ -235,48 +231,77 @@ class SingleSeries:
         time_seconds : float
             Middle of the bucket.
         """
-        try:
-            return self._find_and_learn(x, time_seconds)
-        except ArithmeticError:  # what floats refuse, arrays make infinite; nothing is learnt yet
-            judged = self._model.judge(SLOT, x, time_seconds)
-            found = self._model.candidates(judged)
-            self._model.learn(judged, found)
-            return found
-
-    def _find_and_learn(self, x: Floats, time_seconds: float) -> Candidates:
         model = self._model
-        of_hours, cycles_ = model.expectations.seasons.table, model.expectations.cycles
-        index, share = seasons.cells_at(time_seconds)
-        period = cycles_.read(time_seconds, SLOT)
+        if not _is_packed(model, self._packed):  # a copy of another
+            self._packed = _pack(model)
+        place = seasons.cells_at(time_seconds)
+        period = model.expectations.cycles.read(time_seconds, SLOT)
+        found: Candidates
+        try:
+            of_value, after, cells, of_period, found = self._judged(float(x[0]), time_seconds, place, period)
+        except (ArithmeticError, ValueError):  # what floats refuse, arrays make infinite or NaN
+            judged = model.judge(SLOT, x, time_seconds)
+            model.learn(judged, unusual := model.candidates(judged))
+            return unusual
+        self._packed[:, 0] = after
+        model.expectations.seasons.table[:, place[0], 0] = np.array(cells).reshape(2, -1)
+        if period is not None:
+            period.cells[...] = np.array(of_period).reshape(period.cells.shape)
+            model.expectations.cycles.put(period, SLOT)
+        model.keep(Learnt(SLOT, time_seconds, model.rows[:, SLOT], *np.array(of_value)[:, None]), found)
+        return found
+
+    def _judged(
+        self, x: float, time_seconds: float, place: tuple[Ints, float], period: cycles.Outlook | None
+    ) -> tuple[Any, ...]:
+        """Calculate what a value makes of the tables; nothing is changed.
+
+        Returns
+        -------
+        tuple
+            Of the value, what the array code goes on with; the tables, the cells of the hours and of the period as they
+            are to be; the value as a candidate, if it is one.
+        """
+        model, (index, share) = self._model, place
         factor = model.unrest.read(SLOT, time_seconds)
         kind = Kind(*self._kind, model.families.has_modes, period is not None, factor is not None)
-        tables = [model.rows, model.novelty.streams, model.novelty.rows, model.stillness.rows]
-        asked = (x.tolist(), (time_seconds,))
-        before = [table[..., 0].ravel().tolist() for table in tables]
-        of_families = model.families.rows[:, 0].tolist()
-        given = [(1.0 - share, share), of_hours[:, index, 0].ravel().tolist()]
+        asked = (x, time_seconds, 1.0 - share, share)
+        before, of_families = self._packed[:, 0].tolist(), model.families.rows[:, 0].tolist()
+        given = [of_families[TO_JUDGE], model.expectations.seasons.table[:, index, 0].ravel().tolist()]
         if period is not None:
-            of_period = (period.value, period.is_over_day, period.gain_min, period.shares, period.cells)
-            given += [array.ravel().tolist() for array in of_period]
+            own = (period.value, period.is_over_day, period.gain_min, period.shares, period.cells)
+            given += [array.ravel().tolist() for array in own]
         calm = [] if factor is None else [factor.tolist()]
-        given += calm
-        path, made = step_of(kind).run(self._paths[0], *asked, *before, of_families[TO_JUDGE], *given)
-        (is_unusual,), (is_mature,), of_value, mixed, still, streams, noise_z, *after, cells, of_cycle = made
-        found = nothing_unusual(int(is_mature))
-        of_candidates = self._paths[1]
+        path, made = step_of(kind).run(self._paths[0], asked, before, *given, *calm)
+        (is_unusual, is_mature), of_value, to_ask, *learnt = made
+        found, of_candidates = nothing_unusual(int(is_mature)), self._paths[1]
         if is_unusual:
-            rows, past, records, _ = before
-            program = candidates_of(kind, is_still=bool(still))
-            inputs = (*asked, rows, past, records, of_families, of_value, mixed, still, streams, noise_z)
-            of_candidates, unusual = program.run(of_candidates, *inputs, *calm)
-            found = Candidates(SLOTS, n_judged=1, **dict(zip(FOUND, np.array(unusual), strict=True)))
+            program = candidates_of(kind)
+            of_candidates, unusual = program.run(of_candidates, asked, before, of_families, of_value, to_ask, *calm)
+            found = Candidates(SLOTS, n_judged=1, **dict(zip(FOUND, np.array(unusual[0])[:, None], strict=True)))
         self._paths = path, of_candidates
-        for table, values in zip(tables[1:], after[1:], strict=True):
-            table[..., 0] = np.array(values).reshape(table.shape[:-1])
-        of_hours[:, index, 0] = np.array(cells).reshape(2, -1)
-        if period is not None:
-            period.cells[...] = np.array(of_cycle).reshape(period.cells.shape)
-            cycles_.put(period, SLOT)
-        learnt = Learnt(SLOT, time_seconds, np.array(after[0])[:, None], *np.array(of_value)[:, None])
-        model.keep(learnt, found)
-        return found
+        return of_value, *learnt, found
+
+
+def _tables(model: FeatureModel) -> list[Floats]:
+    """Return what is read and written of a model at every value."""
+    return [model.rows, model.novelty.streams, model.novelty.rows, model.stillness.rows]
+
+
+def _pack(model: Any, trace: Trace | None = None) -> Any:
+    """Let the tables of a model lie in one array, as views of it: one look, or one input of a trace, for all."""
+    tables = _tables(model)
+    n_rows = [math.prod(table.shape[:-1]) for table in tables]
+    packed: Any = np.empty((sum(n_rows), tables[0].shape[-1])) if trace is None else trace.input(sum(n_rows), 1)
+    views, start = [], 0
+    for table, n in zip(tables, n_rows, strict=True):
+        views.append(packed[start : start + n].reshape(*table.shape[:-1], -1))
+        if trace is None:
+            views[-1][...] = table
+        start += n
+    model.rows, model.novelty.streams, model.novelty.rows, model.stillness.rows = views
+    return packed
+
+
+def _is_packed(model: FeatureModel, packed: Floats) -> bool:
+    return all(table.base is packed for table in _tables(model))

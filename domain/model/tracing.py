@@ -104,7 +104,7 @@ class Trace:
         self.nodes: list[Node] = []
         self.inputs: list[list[Node]] = []
         self.guards: list[tuple[Node, bool]] = []
-        self.called: dict[str, Any] = {"inf": math.inf}
+        self.called: dict[str, Any] = {"inf": math.inf, "nan": math.nan}
         self._answers = path
         self._known: dict[tuple[Any, ...], Node] = {}
 
@@ -307,14 +307,14 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         return self.trace.apply(operation, *operands)
 
 
-def compile_trace(trace: Trace, name: str, outputs: Sequence[Traced]) -> Compiled:
+def compile_trace(trace: Trace, name: str, outputs: Sequence[Any]) -> Compiled:
     """Write a trace down as a function.
 
     Parameters
     ----------
     name : str
         Of the function, for tracebacks.
-    outputs : sequence of Traced
+    outputs : sequence of Traced, or of what ``elements`` returned
         What it returns, each as a tuple of floats, or of bools for truths.
 
     Returns
@@ -331,7 +331,7 @@ def compile_trace(trace: Trace, name: str, outputs: Sequence[Traced]) -> Compile
     for k, (node, answer) in enumerate(trace.guards):
         other = (*trace.path[:k], not answer, *trace.path[k + 1 :])
         asked[node.place] = [f" if {'not ' * answer}v{node.place}: return {other}"]
-    made = [list(_cells(each).flat) for each in outputs]
+    made = [each if isinstance(each, list) else elements(each) for each in outputs]
     cells = [cell for each in made for cell in each]
     needed = _needed([*cells, *(node for node, _ in trace.guards)])
     written = _Text(needed, [*cells, *(node for node, _ in trace.guards)])
@@ -344,6 +344,11 @@ def compile_trace(trace: Trace, name: str, outputs: Sequence[Traced]) -> Compile
     exec(compile("\n".join(lines), f"<traced {name}>", "exec"), namespace)
     function: Compiled = namespace[name]
     return function
+
+
+def elements(*arrays: Any) -> list[Any]:
+    """Return the elements of arrays, traced or not, one after the other."""
+    return [cell for array in arrays for cell in _cells(array).flat]
 
 
 def _cells(value: Any) -> Cells:
@@ -373,9 +378,9 @@ class _Text:
     def __init__(self, nodes: Sequence[Node], kept: Iterable[Any]) -> None:
         uses: Counter[int] = Counter()
         for node in nodes:
-            twice = 2 if node.operation in EXTREMES.values() else 1
-            uses.update({operand.place: twice for operand in node.operands if isinstance(operand, Node)})
-        uses.update({cell.place: 2 for cell in kept if isinstance(cell, Node)})
+            times = 2 if node.operation in EXTREMES.values() else 1
+            uses.update(times * [operand.place for operand in node.operands if isinstance(operand, Node)])
+        uses.update(2 * [cell.place for cell in kept if isinstance(cell, Node)])
         self._is_named = {node.place for node in nodes if node.operation == "input" or uses[node.place] > 1}
         self._texts: dict[int, str] = {}
 

@@ -1,15 +1,15 @@
 """Lists of events: the history of jobs, what failed, who changed what, what was posted or searched, who got access."""
 
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import select
 
 from domain.errors import InvalidArgument
+from eventstore.tables import events
 from marigraph.application import Application
-from marigraph.audit.scope import ALL, Asked, Found, Listing, Row, find_stream, find_streams, of_types
+from marigraph.audit.scope import ALL, Asked, Found, Listing, Row, find_stream, find_streams, of_types, plain
 from marigraph.audit.scope import resource as page_resource
 from marigraph.audit.views import ACCESS, HISTORY, POSTS, SEARCHES
 from marigraph.history import HistoryFilter, event_resource
@@ -65,33 +65,29 @@ def list_changes(app: Application, asked: Asked = ALL, field: str | None = None)
     field : str, optional
         Only changes of this field, or of fields below it.
     """
+    listing = Listing(HISTORY, types=("updated",), columns=(*plain(HISTORY), _BEFORE))
     with app.store.reading() as connection:
-        found = Listing(HISTORY, types=("updated",)).read(connection, asked)
-        before = _configs_before(connection, found.rows)
+        found = listing.read(connection, asked)
     items = []
     for row in found.rows:
-        old, new = before[row["position"]], msgspec.json.decode(row["data"])["config"]
+        old, new = (msgspec.json.decode(row[name])["config"] for name in ("data_before", "data"))
         changes = [each for each in differences(old, new) if field is None or _is_below(each["field"], field)]
         if changes:
             items.append({**head_resource(row, "job_id"), "changes": changes})
     return page_resource("changes", items, found.next)
 
 
-def _configs_before(connection: Connection, rows: list[Row]) -> dict[int, Any]:
-    """Return the configuration before each of some ``updated`` events, by their positions."""
-    found: dict[int, Any] = {}
-    columns = (HISTORY.c.version, HISTORY.c.position, HISTORY.c.data)
-    for stream_id in {row["stream_id"] for row in rows}:
-        wanted = [row for row in rows if row["stream_id"] == stream_id]
-        last = max(row["version"] for row in wanted)
-        first = min(row["version"] for row in wanted)
-        query = select(*columns).where(HISTORY.c.stream_id == stream_id, *of_types(HISTORY.c.type, CONFIGURED))
-        descending = query.where(HISTORY.c.version < first).order_by(HISTORY.c.version.desc()).limit(1)
-        between = query.where(HISTORY.c.version >= first, HISTORY.c.version <= last).order_by(HISTORY.c.version)
-        told = [*connection.execute(descending), *connection.execute(between)]
-        for earlier, later in pairwise(told):
-            found[later.position] = msgspec.json.decode(earlier.data)["config"]
-    return found
+_earlier = events.alias("earlier")
+_BEFORE: Final = (
+    select(_earlier.c.data)
+    .where(_earlier.c.stream_id == HISTORY.c.stream_id, _earlier.c.version < HISTORY.c.version)
+    .where(*of_types(_earlier.c.type, CONFIGURED))
+    .order_by(_earlier.c.version.desc())
+    .limit(1)
+    .scalar_subquery()
+    .label("data_before")
+)
+"""The event that set the configuration before."""
 
 
 def differences(old: Any, new: Any) -> list[dict[str, Any]]:
@@ -100,19 +96,26 @@ def differences(old: Any, new: Any) -> list[dict[str, Any]]:
     >>> differences({"a": {"b": 1, "c": [1]}}, {"a": {"b": 2, "c": [1]}})
     [{'field': 'a.b', 'from': 1, 'to': 2}]
     """
-    before, after = dict(_leaves(old)), dict(_leaves(new))
-    fields = dict.fromkeys((*before, *after))
-    return [
-        {"field": field, "from": before.get(field), "to": after.get(field)}
-        for field in fields
-        if before.get(field) != after.get(field)
-    ]
+    return list(_differences(old, new, ""))
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict) and (value or not path):
+def _differences(old: Any, new: Any, path: str) -> Iterator[dict[str, Any]]:
+    if old == new:
+        return
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in dict.fromkeys((*old, *new)):
+            yield from _differences(old.get(name), new.get(name), f"{path}.{name}" if path else name)
+        return
+    before, after = dict(_leaves(old, path)), dict(_leaves(new, path))
+    for field in dict.fromkeys((*before, *after)):
+        if before.get(field) != after.get(field):
+            yield {"field": field, "from": before.get(field), "to": after.get(field)}
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
         for name, inner in value.items():
-            yield from _leaves(inner, f"{path}.{name}" if path else name)
+            yield from _leaves(inner, f"{path}.{name}")
     elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
         for index, inner in enumerate(value):
             yield from _leaves(inner, f"{path}[{index}]")

@@ -11,21 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.config import JobConfig
-from domain.errors import DomainError, NotFound
+from domain.errors import InvalidArgument
 from domain.events import SnapshotReverted
 from domain.intake import Buckets, Intake
 from domain.job import Job
 from domain.model.functions import FUNCTIONS
 from domain.records import RecordBatch, TextColumn
 from domain.records.batch import CATEGORY_FIELD
-from eventstore import PayloadMissing
 from marigraph.application import Application
 from marigraph.audit.events import filled
 from marigraph.codec import recorded
 from marigraph.explain import RecordChoice, find_record
-from marigraph.marks import Tally
 from marigraph.queries import require_job
-from marigraph.replay import ModelSource
+from marigraph.replay import ModelSource, RecordsGone
 
 RECORDS_MAX: Final = 10_000
 """Most records that are shown with their values."""
@@ -59,7 +57,7 @@ def get_lineage(
     if is_bucket:
         if choice.timestamp_ms is None:
             msg = "a bucket is named by the time that it starts at: give a timestamp"
-            raise NotFound(msg)
+            raise InvalidArgument(msg)
         start_ms = choice.timestamp_ms // span_ms * span_ms
     else:
         record, _ = find_record(app, job_id, choice)
@@ -94,9 +92,9 @@ class _Origin:
     def posts(self, with_records: bool) -> Iterator[dict[str, Any]]:
         """Yield the posts that brought some of it, in order."""
         found: list[dict[str, Any]] = []
-        for before, last in self._stretches():
-            intake = before.intake
-            for stored in self._app.store.iter_stream(self._source.stream, before.version, last):
+        for version, before, last in self._stretches():
+            intake = before
+            for stored in self._app.store.iter_stream(self._source.stream, version, last):
                 item = recorded(self._app.codec, stored)
                 event = item.event
                 if event.type == "data_posted":
@@ -121,22 +119,22 @@ class _Origin:
                     intake = intake.after(event, self._buckets)
         yield from found
 
-    def _stretches(self) -> Iterator[tuple[Tally, int]]:
-        """Yield where in the stream the bucket may have taken records: the tally before, and the last version."""
+    def _stretches(self) -> Iterator[tuple[int, Intake, int]]:
+        """Yield where the bucket may have taken records: the version before and its intake, and the last version."""
         job = self._job
         with self._app.store.reading() as connection:
-            before, *marks = self._app.jobs.marks.tallies(connection, job.job_id, job.created_version, job.version)
-        if before.version != job.created_version:  # no mark there: what lies before belongs to an earlier job
-            before = Tally(version=job.created_version)
-        for mark in marks:
-            latest = mark.intake.latest_record_ms
-            # After a revert the latest record is an earlier one than there was meanwhile.
-            is_back = (before.intake.latest_record_ms or _NEVER) > (latest or _NEVER)
-            if not self._is_final(before.intake) and ((latest or _NEVER) >= self._start_ms or is_back):
-                yield before, mark.version
-            before = mark
-        if not self._is_final(before.intake) and before.version < job.version:
-            yield before, job.version
+            marks = self._app.jobs.marks.intakes(connection, job.job_id, job.created_version, job.version)
+        version, before = job.created_version, Intake()
+        for last, intake in [*marks, (job.version, None)]:
+            if intake is None:  # behind the last mark nothing is known
+                is_wanted = version < last
+            else:
+                latest = intake.latest_record_ms or _NEVER
+                # After a revert the latest record is an earlier one than there was meanwhile.
+                is_wanted = latest >= self._start_ms or (before.latest_record_ms or _NEVER) > latest
+            if is_wanted and not self._is_final(before):
+                yield version, before, last
+            version, before = last, intake or before
 
     def _is_final(self, intake: Intake) -> bool:
         return intake.final_end_ms is not None and intake.final_end_ms > self._start_ms
@@ -164,8 +162,8 @@ class _Origin:
     def _brought(self, item: Any, intake: Intake, with_records: bool) -> dict[str, Any] | None:
         """Return which records of a batch are meant; None if none is."""
         try:
-            batch = self._source.unpacked(self._source.read_payload(item))
-        except (PayloadMissing, DomainError):
+            batch = self._source.batch_of(item, self._source.read_payload(item))
+        except RecordsGone:
             return {"is_payload_kept": False}
         assert batch is not None
         rows = intake.taken(batch.time_ms, self._start_ms, self._end_ms, self._buckets)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Boolean, Connection, FromClause, literal_column
+from sqlalchemy import Connection, FromClause, literal_column
 
 from domain.errors import InvalidArgument
 from marigraph.application import Application
@@ -22,12 +22,13 @@ from marigraph.audit.scope import (
     Stream,
     every_stream,
     find_streams,
+    plain,
     resource,
     versions_of,
     versions_within,
 )
 from marigraph.audit.views import HISTORY, SESSIONS
-from marigraph.marks import SUMS, Tally
+from marigraph.marks import EVENTS_PER_MARK, SUMS, Tally
 from marigraph.tables import REFUSED, job_marks
 
 ENDINGS: Final = ("open", "closed", "force_closed", "failed", "deleted")
@@ -39,7 +40,7 @@ for _name, _mark in _BORDERS.items():
     _is_border = (_mark.c.job_id == SESSIONS.c.job_id) & (_mark.c.version == SESSIONS.c[f"{_name}_version"])
     _MARKED = _MARKED.outerjoin(_mark, _is_border)
 _SESSION: Final = (
-    *(column for column in SESSIONS.c if column.name not in SUMS),
+    *(column for column in plain(SESSIONS) if column.name not in SUMS),
     *(mark.c[name].label(f"{border}_{name}") for border, mark in _BORDERS.items() for name in SUMS),
 )
 
@@ -224,16 +225,23 @@ def _stretches(
     They are those between two marks of which ``is_wanted`` holds, and in any case what lies behind the last mark.
     """
     before, *marks = app.jobs.marks.tallies(connection, stream.entity_id, span.low, span.high)
+    wanted: tuple[Tally, int] | None = None
     for mark in marks:
         if is_wanted(before, mark):
-            yield before, mark.version
+            if wanted is not None and before.version - wanted[1] > EVENTS_PER_MARK:
+                yield wanted
+                wanted = None
+            # What lies between two stretches that are near to each other is read with them: it saves a query.
+            wanted = (before if wanted is None else wanted[0]), mark.version
         before = mark
+    if wanted is not None:
+        yield wanted
     yield before, span.high
 
 
 def list_refusals(app: Application, asked: Asked = ALL) -> dict[str, Any]:
     """List the posts of which records came too late or had no readable time, with how many of each."""
-    listing = Listing(HISTORY, types=("data_posted",), where=(literal_column(REFUSED, Boolean),), columns=_REFUSED)
+    listing = Listing(HISTORY, types=("data_posted",), where=(literal_column(REFUSED),), columns=_REFUSED)
     with app.store.reading() as connection:
         found = listing.read(connection, asked)
     return resource("refusals", map(_refusal, found.rows), found.next)

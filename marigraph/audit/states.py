@@ -1,5 +1,6 @@
 """How things stood: jobs as of any version of their streams or any time, and what their snapshots hold."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 from domain.errors import InvalidArgument, NotFound
@@ -14,6 +15,7 @@ from marigraph.audit.scope import (
     Stream,
     every_stream,
     find_streams,
+    plain,
     resource,
     version_before,
 )
@@ -110,16 +112,21 @@ def _existing(job: Job) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------------- snapshots
 
 
+_LISTED: Final = tuple(each for each in plain(SNAPSHOTS) if each.name not in ("retain", "removed_version"))
+"""What became of a snapshot is looked for among all later events of its job: only if that one is asked for."""
+
+
 def list_snapshots(app: Application, asked: Asked = ALL, snapshot_id: str | None = None) -> dict[str, Any]:
     """List the snapshots that jobs ever had: what each holds, and which events it covers.
 
     Parameters
     ----------
     snapshot_id : str, optional
-        Only this one, with what the events that it covers brought.
+        Only this one, with what the events that it covers brought, and what became of it.
     """
-    where = () if snapshot_id is None else (SNAPSHOTS.c.snapshot_id == snapshot_id,)
-    listing = Listing(SNAPSHOTS, types=("snapshot_persisted",), where=where)
+    listing = Listing(SNAPSHOTS, types=("snapshot_persisted",), columns=_LISTED)
+    if snapshot_id is not None:
+        listing = replace(listing, where=(SNAPSHOTS.c.snapshot_id == snapshot_id,), columns=tuple(plain(SNAPSHOTS)))
     with app.store.reading() as connection:
         found = listing.read(connection, asked)
     shown = [_snapshot(row) for row in found.rows]
@@ -145,7 +152,7 @@ def _snapshot(row: Row) -> dict[str, Any]:
             "state_digest": row["state_digest"],
             "state_bytes": row["state_bytes"],
             "model_bytes": row["model_bytes"],
-            "retain": bool(row["retain"]),
-            "removed_version": row["removed_version"],
+            "retain": bool(row["retain"]) if "retain" in row else None,
+            "removed_version": row.get("removed_version"),
         }
     )

@@ -169,8 +169,7 @@ SNAPSHOTS: Columns = (
     ("covers", lambda row: f"{row['first_version']}-{row['last_version']}"),
     ("latest record", _time("latest_record_time_stamp")),
     ("bytes", _count("state_bytes")),
-    ("retained", lambda row: "yes" if row["retain"] else "no"),
-    ("removed at", _field("removed_version")),
+    ("model", _count("model_bytes")),
 )
 ORIGINS: Columns = (
     ("version", _field("version")),

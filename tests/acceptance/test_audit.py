@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from contextlib import closing
 from itertools import pairwise
 
 import pytest
@@ -13,7 +14,9 @@ from marigraph.audit.scope import Asked
 from marigraph.audit.sessions import list_gaps
 from marigraph.cli.main import execute
 from marigraph.library import Marigraph
-from tests.support.postgres import conninfo
+from marigraph.remote import RemoteMarigraph
+from marigraph.settings import Credentials
+from tests.support.serving import client_of
 
 START = 1_700_006_400_000
 SPAN = 60_000
@@ -55,18 +58,11 @@ def live(ml):
     ml.put_job("old", CONFIG)
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgres"])
-def ml(request, new_module_url):
-    if request.param == "sqlite":
-        url = new_module_url()
-    else:
-        server = request.getfixturevalue("postgres_server")
-        made = server.create_database(request.getfixturevalue("postgres_template"))
-        request.addfinalizer(lambda: server.drop_database(made.database))
-        url = conninfo(made)
-    with Marigraph(url, actor="ann") as ml:
+@pytest.fixture(scope="module")
+def ml(module_database_url):
+    with Marigraph(module_database_url, actor="ann") as ml:
         live(ml)
-        ml.url = url
+        ml.url = module_database_url
         yield ml
 
 
@@ -233,8 +229,8 @@ def test_differences_go_into_lists_of_objects():
     new = {"detectors": [{"rules": [{"action": "skip"}], "name": "a"}], "tags": ["x", "y"]}
     assert differences(old, new) == [
         {"field": "detectors[0].rules", "from": [], "to": None},
-        {"field": "tags", "from": ["x"], "to": ["x", "y"]},
         {"field": "detectors[0].rules[0].action", "from": None, "to": "skip"},
+        {"field": "tags", "from": ["x"], "to": ["x", "y"]},
     ]
 
 
@@ -313,6 +309,15 @@ def test_a_record_is_traced_to_the_rows_of_its_series(ml):
     assert whole["posts"][0]["rows"] == [[0, 2]]
 
 
+def test_posts_whose_records_are_gone_are_named_all_the_same(sqlite_url):
+    with Marigraph(sqlite_url) as ml:
+        live(ml)
+        ml.application.store.delete_payloads("job-web")
+        [post] = ml.audit_lineage("web", timestamp=START + 6 * SPAN, bucket=True)["posts"]
+        assert (post["version"], post["is_payload_kept"]) == (4, False)
+        assert "rows" not in post
+
+
 # ----------------------------------------------------------------------------------------- command line, server, views
 
 
@@ -343,8 +348,6 @@ LISTS = {
 
 @pytest.mark.parametrize("noun", LISTS)
 def test_each_list_is_a_table_json_and_csv(cli, ml, noun):
-    if "postgresql" in ml.url and noun not in ("history", "sessions", "refusals"):
-        pytest.skip("printing does not depend on the database")
     code, out, err = cli(noun, "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
@@ -383,3 +386,28 @@ def test_errors_of_the_command_line_are_one_line(cli):
     code, out, err = cli("history", "nobody")
     assert (code, out) == (2, "")
     assert err == "marigraph: No known job with id 'nobody'\n"
+
+
+@pytest.fixture(scope="module")
+def server(ml):
+    with client_of(ml.url) as client:
+        yield client
+
+
+@pytest.mark.parametrize("noun", sorted({*LISTS, "lineage"} - {"gaps", "sessions"}))
+def test_a_server_answers_as_the_library_does(ml, server, noun):
+    path = {"job_id": "web"} if noun not in ("access", "searches") else {}
+    parameters = {"timestamp": START + 6 * SPAN, "bucket": True} if noun == "lineage" else {}
+    with closing(RemoteMarigraph(str(server.base_url), Credentials(None, None, None), "r")) as remote:
+        assert remote.perform(f"audit_{noun}", path, parameters) == ml.perform(f"audit_{noun}", path, parameters)
+
+
+def test_pages_are_bounded_over_http_too(ml, server):
+    answer = server.get("/_audit/history?size=10001")
+    assert answer.status_code == 400
+    assert "size must be between 1 and 10000" in answer.json()["error"]["reason"]
+    first = server.get("/_audit/history/web?size=2").json()
+    second = server.get(f"/_audit/history/web?size=2&after={first['next']}").json()
+    assert [each["version"] for each in (*first["events"], *second["events"])] == [1, 2, 3, 4]
+    assert server.get("/_audit/history/nobody").status_code == 404
+    assert server.get("/_audit/history?from=3").status_code == 400

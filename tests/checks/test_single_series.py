@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from domain.model import BucketResult, Model, single_series
+from domain.model import BucketResult, Model, decode_state, encode_state, single_series
 from domain.records import RecordBatch
 from tests.checks.jobs import SPAN, START, cut, detector, job, make_batch
 
@@ -43,6 +46,23 @@ def test_a_compiled_series_has_the_bits_of_the_array_code(function: str) -> None
     assert compiled[1] == expected[1]
     assert compiled[0].digest() == expected[0].digest()
     assert sum(len(result.records) for result in compiled[1]) > 10
+
+
+def restored(model: Model) -> Model:
+    arrays, meta = decode_state(encode_state(*model.state()))
+    return Model.restore(model.config, arrays, meta)
+
+
+@pytest.mark.parametrize("take", [copy.deepcopy, restored])
+def test_a_copy_goes_on_by_itself(take: Callable[[Model], Model]) -> None:
+    model, expected = Model(job(detector("mean"))), fed("mean", is_compiled=True)
+    first, second = cut(wild(7), [500])
+    model.add(first)
+    before, taken = model.digest(), take(model)
+    results = taken.add(second)
+    assert results == expected[1][-len(results) :]
+    assert taken.digest() == expected[0].digest()
+    assert model.digest() == before
 
 
 def test_a_compiled_series_whose_hours_differ_has_them_too() -> None:

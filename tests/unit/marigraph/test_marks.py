@@ -1,6 +1,7 @@
 """Marks are an optimisation: with them, without them or with damaged ones, a job is the same as of every version."""
 
 import json
+import shutil
 from contextlib import closing
 
 import pytest
@@ -46,13 +47,29 @@ def live(ml):
     ml.delete_job("j", force=True)
 
 
-@pytest.fixture
-def app(new_sqlite_url, monkeypatch):
-    monkeypatch.setattr(marks, "EVENTS_PER_MARK", 8)
-    monkeypatch.setattr("marigraph.jobs.EVENTS_PER_MARK", 8)
-    monkeypatch.setattr(marks, "EVENT_BYTES", 1 << 20)
-    with closing(Marigraph(new_sqlite_url(), actor="tester")) as ml:
+@pytest.fixture(autouse=True, scope="module")
+def _frequent():
+    """Marks every few events, each with the job."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(marks, "EVENTS_PER_MARK", 8)
+        patch.setattr("marigraph.jobs.EVENTS_PER_MARK", 8)
+        patch.setattr(marks, "EVENT_BYTES", 1 << 20)
+        yield
+
+
+@pytest.fixture(scope="module")
+def lived(new_module_url, _frequent):
+    """A database in which the job has lived; only to be copied."""
+    url = new_module_url()
+    with closing(Marigraph(url, actor="tester")) as ml:
         live(ml)
+    return url.removeprefix("sqlite:///")
+
+
+@pytest.fixture
+def app(lived, sqlite_url):
+    shutil.copyfile(lived, sqlite_url.removeprefix("sqlite:///"))
+    with closing(Marigraph(sqlite_url, actor="tester")) as ml:
         yield ml.application
 
 
