@@ -21,7 +21,7 @@ from marigraph.access import AccessControl
 from marigraph.api import metrics as metrics_module
 from marigraph.api import protocol
 from marigraph.api.metrics import OTHER_JOBS, JobFacts, families
-from marigraph.api.server import Listening, configure, serve
+from marigraph.api.server import Listening, configure, listen, serve
 from marigraph.context import Context
 from marigraph.settings import Settings
 from marigraph.verify import verify_job
@@ -298,6 +298,13 @@ def test_a_certificate_that_is_none_is_refused(sqlite_url, certificate, places, 
 def test_a_port_that_is_taken_is_refused(sqlite_url):
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(InvalidArgument, match="cannot listen on"):
         serve(Settings(sqlite_url), Listening("127.0.0.1", taken.getsockname()[1]))
+
+
+def test_the_end_of_an_answer_waits_for_no_acknowledgement():
+    with listen(Listening("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
+        connection, _address = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 # -------------------------------------------------------------------------------------------------------- stopping

@@ -14,7 +14,7 @@ import httpx
 import uvicorn
 
 from marigraph.access import AccessControl
-from marigraph.api.server import Listening, configure
+from marigraph.api.server import Listening, configure, listen
 from marigraph.api.web import make_app
 from marigraph.bootstrap import bootstrap_server
 from marigraph.credentials import ScryptCost
@@ -41,7 +41,7 @@ def client_of(url, *, is_guarded=False, tls=(), verify=True, **settings):
     listening = Listening("127.0.0.1", free_port(), *tls)
     app = make_app(server, control if is_guarded else None)
     serving = uvicorn.Server(configure(app, listening))
-    listener = socket.create_server((listening.host, listening.port))
+    listener = listen(listening)
     thread = threading.Thread(target=serving.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not serving.started:

@@ -22,7 +22,7 @@ REPLACE = {"type": "pattern_replace", "pattern": "a"}
         ({"tokenizer": "thai"}, "unknown tokenizer 'thai', known are [ml_standard, "),
         ({"tokenizer": {"pattern": "x"}}, "unknown tokenizer 'none', known are"),
         ({"tokenizer": "standard", "filter": ["stemmer"]}, "unknown filter 'stemmer', known are [stop, limit, "),
-        ({"tokenizer": "standard", "char_filter": ["html_strip"]}, "unknown char_filter 'html_strip', known are ["),
+        ({"tokenizer": "standard", "char_filter": ["kuromoji"]}, "unknown char_filter 'kuromoji', known are ["),
         ({"tokenizer": "standard", "char_filter": ["mapping"]}, "the char_filter 'mapping' needs [mappings]"),
         (
             {"tokenizer": "standard", "char_filter": [{**REPLACE, "pattern": "a(b"}]},
