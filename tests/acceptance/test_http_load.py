@@ -68,8 +68,8 @@ def records(clock):
 FIELDS = [f'"host": "h{at % 10}", "value": {at % 17}'.encode() for at in range(170)]
 
 
-def poster(connection, job_id, until, tally):
-    """Post and flush one job until the time is over."""
+def poster(connection, job_id, until, tally, rest_seconds):
+    """Post and flush one job until the time is over, resting after each post."""
     clock, n_posts = FIRST, 0
     while time.monotonic() < until or not n_posts:
         status = connection("POST", f"/{job_id}/_data", records(clock), "application/x-ndjson")
@@ -81,6 +81,7 @@ def poster(connection, job_id, until, tally):
         n_posts += 1
         if n_posts % 10 == 0:
             tally.add(connection("POST", f"/{job_id}/_flush", b'{"calc_interim": true}'))
+        time.sleep(rest_seconds)
 
 
 def reader(connection, until, tally):
@@ -101,7 +102,7 @@ def memory_kb(pid):
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
-def load(server, seconds):
+def load(server, seconds, rest_seconds=0.0):
     """Make the jobs, and run the clients for a time; return their tally and the memory seen."""
     body = dict(CONFIG, analysis_config={
         "bucket_span": "5m",
@@ -118,7 +119,7 @@ def load(server, seconds):
         until = time.monotonic() + seconds
         threads = [
             threading.Thread(target=reader, args=(first, until, tally)),
-            *(threading.Thread(target=poster, args=(each, f"load-{index}", until, tally))
+            *(threading.Thread(target=poster, args=(each, f"load-{index}", until, tally, rest_seconds))
               for index, each in enumerate(connections)),
         ]  # fmt: skip
         for thread in threads:
@@ -160,7 +161,7 @@ def counts(server):
 
 def test_every_acknowledged_record_is_counted_under_load(sqlite_url, tmp_path):
     with served(sqlite_url, tmp_path) as server:
-        tally, _memory = load(server, 2)
+        tally, _memory = load(server, 10, rest_seconds=0.5)
         check(server, sqlite_url, tally)
 
 

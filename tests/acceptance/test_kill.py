@@ -31,7 +31,7 @@ def write_files(folder, data):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    return write_files(tmp_path_factory.mktemp("kill"), synthetic(9_000))
+    return write_files(tmp_path_factory.mktemp("kill"), synthetic(9_000, bucket_span="1h"))
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(sqlite_url, files, ex
 
 def test_the_same_file_again_doubles_nothing(sqlite_url, tmp_path, monkeypatch):
     monkeypatch.setattr("marigraph.data_files.BLOCK_BYTES", BLOCK_BYTES)
-    files = write_files(tmp_path, synthetic(3_000))
+    files = write_files(tmp_path, synthetic(3_000, bucket_span="1h"))
     before = uninterrupted(sqlite_url, *files)
     posted = n_posted(sqlite_url)
     finish(start(sqlite_url, *files))

@@ -18,7 +18,7 @@ from marigraph.settings import Settings
 from marigraph.verify import verify_job
 from tests.support.jobs import CONTEXT, application, facts, finish, make_job, post, synthetic
 
-DATA = synthetic(1_200)
+DATA = synthetic(1_200, bucket_span="1h")
 HALF = len(DATA.lines) // 2
 ELSEWHERE = str(Owner("another-host", 1, "1", 1))
 

@@ -56,7 +56,7 @@ def job_body(detectors, bucket_span="15m", time_format="epoch", time_field="time
     }
 
 
-def synthetic(n_records=6_000, n_series=5, seconds=3 * 86_400, seed=1) -> DataSet:
+def synthetic(n_records=6_000, n_series=5, seconds=3 * 86_400, seed=1, bucket_span="15m") -> DataSet:
     """Three days of a few series with a rhythm, missing values, late records and an anomaly."""
     random_ = np.random.default_rng(seed)
     times = np.sort(random_.integers(1_700_006_400, 1_700_006_400 + seconds, n_records))
@@ -72,7 +72,7 @@ def synthetic(n_records=6_000, n_series=5, seconds=3 * 86_400, seed=1) -> DataSe
         {"function": "high_count", "partition_field_name": "series"},
         {"function": "varp", "field_name": "value"},
     ]
-    body = job_body(detectors, influencers=["series"], latency="30m")
+    body = job_body(detectors, bucket_span, influencers=["series"], latency="30m")
     return DataSet("synthetic", body, "time,series,value", lines)
 
 
