@@ -11,10 +11,10 @@ import pytest
 
 from domain.config import JobConfig
 from domain.model import BucketResult, Model, RecordResult, decode_state, encode_state
-from tests.checks.jobs import ALL_FUNCTIONS, SPAN, START, cut, detector, job, records, run, select
+from tests.checks.jobs import ALL_FUNCTIONS, SIDED, SPAN, START, cut, detector, job, records, run, select
 
-JITTERED = records(jitter_seconds=1000)
-ORDERED = records()
+JITTERED = records(46, jitter_seconds=1000)
+ORDERED = records(46)
 
 
 OVER = ["mean", "time_of_day", "lat_long"]
@@ -73,9 +73,18 @@ LATE = [
 BY_CATEGORY = detector("count", by_field_name="mlcategory", partition_field_name="user")
 APART = {"categorization_field_name": "region", "per_partition_categorization": {"enabled": True}}
 LATE.append(("categories", job(BY_CATEGORY, latency="20m", **APART)))
-every_function = pytest.mark.parametrize("config", [c for _, c in CONFIGS], ids=[n for n, _ in CONFIGS])
+OF_MORE_SIDES = set(SIDED) - {"high_count", "low_mean", "high_varp", "low_distinct_count"}
+"""What differs from others only by the side of the tail it looks at: for the slow tests."""
+
+
+def each_of(jobs: list[tuple[str, JobConfig]]) -> pytest.MarkDecorator:
+    marks = {name: [pytest.mark.slow] if name in OF_MORE_SIDES else [] for name, _ in jobs}
+    return pytest.mark.parametrize("config", [pytest.param(c, id=n, marks=marks[n]) for n, c in jobs])
+
+
+every_function = each_of(CONFIGS)
 EVERY_JOB = CONFIGS + [(f"{name}-late", config) for name, config in LATE]
-every_job = pytest.mark.parametrize("config", [c for _, c in EVERY_JOB], ids=[n for n, _ in EVERY_JOB])
+every_job = each_of(EVERY_JOB)
 
 
 def data_for(config: JobConfig):  # type: ignore[no-untyped-def]
@@ -174,7 +183,7 @@ def test_the_order_of_series_is_irrelevant(config: JobConfig) -> None:
 BY_HOST = [item for item in CONFIGS if item[0] in ALL_FUNCTIONS]
 
 
-@pytest.mark.parametrize("config", [c for _, c in BY_HOST], ids=[n for n, _ in BY_HOST])
+@each_of(BY_HOST)
 def test_other_series_have_no_say_in_a_probability(config: JobConfig) -> None:
     alone = select(ORDERED, ORDERED.texts["host"].codes == ORDERED.texts["host"].values.index("host-1"))
     of_all = judged(of_one_batch(config)[1])
