@@ -161,7 +161,7 @@ def counts(server):
 
 def test_every_acknowledged_record_is_counted_under_load(sqlite_url, tmp_path):
     with served(sqlite_url, tmp_path) as server:
-        tally, _memory = load(server, 10, rest_seconds=1.0)
+        tally, _memory = load(server, 10, rest_seconds=2.0)
         check(server, sqlite_url, tally)
 
 

@@ -27,7 +27,7 @@ def data(request):
     if request.param == "synthetic":
         return synthetic(4_000)
     root = request.getfixturevalue("test_data")
-    return farequote(root).head(6_000) if request.param == "farequote" else nab(root, request.param).head(1_000)
+    return farequote(root).head(5_000) if request.param == "farequote" else nab(root, request.param).head(700)
 
 
 @pytest.fixture(scope="module", params=["farequote", *NAB_FILES])
