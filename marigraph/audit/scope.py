@@ -8,7 +8,6 @@ key.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from heapq import merge
 from itertools import islice
 from typing import Any, Final
@@ -18,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, Select, TableClaus
 from domain.config import is_valid_id
 from domain.errors import InvalidArgument, NotFound
 from eventstore.tables import events, streams
+from marigraph.selection import EVERYTHING, fits, tokens_of
 from marigraph.tables import FREQUENT_TYPES
 
 SIZE: Final = 50
@@ -155,8 +155,8 @@ def find_streams(connection: Connection, category: str, expression: str | None) 
     NotFound
         There never was one of an id that is named.
     """
-    tokens = [token.strip() for token in (expression or "_all").split(",") if token.strip()] or ["_all"]
-    if any(token in ("_all", "*") for token in tokens):
+    tokens = tokens_of(expression)
+    if any(token in EVERYTHING for token in tokens):
         return None
     exact = [token for token in tokens if "*" not in token]
     found = {each.entity_id: each for each in _named(connection, category, exact)}
@@ -167,7 +167,7 @@ def find_streams(connection: Connection, category: str, expression: str | None) 
     if len(exact) < len(tokens):
         patterns = [token for token in tokens if "*" in token]
         for each in every_stream(connection, category):
-            if any(_matches(each.entity_id, pattern) for pattern in patterns):
+            if any(fits(each.entity_id, pattern) for pattern in patterns):
                 found[each.entity_id] = each
     if len(found) > STREAMS_MAX:
         msg = f"[{expression}] names {len(found)} {category}s, a query may be about {STREAMS_MAX}, or about all"
@@ -209,10 +209,6 @@ def _named(connection: Connection, category: str, ids: Sequence[str]) -> list[St
 def _streams(category: str) -> Select[Any]:
     is_of_category = func.substr(streams.c.name, 1, len(category) + 1) == f"{category}-"
     return select(streams.c.id, streams.c.entity_id, streams.c.version).where(is_of_category, streams.c.version > 0)
-
-
-def _matches(entity_id: str, pattern: str) -> bool:
-    return fnmatchcase(entity_id, pattern.replace("[", "[[]").replace("?", "[?]"))
 
 
 # --------------------------------------------------------------------------------------------------------- bisecting

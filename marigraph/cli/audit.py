@@ -7,7 +7,7 @@ import typer
 from marigraph.audit.scope import SIZE, SIZE_MAX
 from marigraph.cli import audit_tables as tables
 from marigraph.cli import proof
-from marigraph.cli.output import moment, note, print_csv, print_fields, print_json, print_table
+from marigraph.cli.output import literal, moment, note, print_csv, print_fields, print_json, print_table
 from marigraph.cli.session import Csv, End, Every, JobId, Json, Start, session_of
 from marigraph.operations import Operations, Resource
 
@@ -324,7 +324,7 @@ def lineage(
             print_csv(columns)
             return
         names = list(dict.fromkeys(name for row in columns for name in row))
-        print_table(names, ([tables.safe(row.get(name, "-")) for name in names] for row in columns))
+        print_table(names, ([literal(row.get(name, "-")) for name in names] for row in columns))
         return
     tables.print_list(found, "posts", tables.ORIGINS, as_json, as_csv)
     if not as_json and not as_csv:

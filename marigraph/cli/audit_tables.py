@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from marigraph.cli.output import moment, note, print_csv, print_json, print_table
+from marigraph.cli.output import literal, moment, note, print_csv, print_json, print_table
 from marigraph.cli.results import summary
 from marigraph.operations import Resource
 
@@ -38,7 +38,7 @@ def print_list(found: Resource, plural: str, columns: Columns, as_json: bool, as
 
 def _cells(rows: Iterable[dict[str, Any]], columns: Columns) -> Iterable[Row]:
     for row in rows:
-        yield [safe("-" if (value := read(row)) is None else value) for _, read in columns]
+        yield [literal("-" if (value := read(row)) is None else value) for _, read in columns]
 
 
 def spelt(resource: dict[str, Any]) -> dict[str, Any]:
@@ -47,11 +47,6 @@ def spelt(resource: dict[str, Any]) -> dict[str, Any]:
         name: f"{moment(value).replace(' ', 'T')}Z" if name in TIMES and isinstance(value, int) else value
         for name, value in resource.items()
     }
-
-
-def safe(value: Any) -> str:
-    """Return a cell in which nothing is taken for markup."""
-    return str(value).replace("[", r"\[")
 
 
 def _field(name: str) -> Callable[[dict[str, Any]], Any]:

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from domain.errors import InvalidArgument
-from marigraph.cli.output import moment, note, print_json, print_table, say
+from marigraph.cli.output import literal, moment, note, print_json, print_table, say
 from marigraph.cli.progress import working
 from marigraph.cli.session import CHECK_FAILED, JobId, Json, session_of, time_ms
 
@@ -113,7 +113,7 @@ def show(_context: typer.Context, file: BundleFile, as_json: Json = False) -> No
         ("marigraph", f"{manifest.marigraph_version}, {manifest.recorded.state_schema}, {manifest.schema_revision}"),
         *manifest.versions.items(),
     ]
-    print_table(("", ""), ((name.replace("[", r"\["), value.replace("[", r"\[")) for name, value in rows))
+    print_table(("", ""), ((literal(name), literal(value)) for name, value in rows))
     for line in _warnings(manifest):
         say(line)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from marigraph.cli.output import moment, print_json, print_table, say
+from marigraph.cli.output import literal, moment, print_json, print_table, say
 from marigraph.cli.progress import counting
 from marigraph.cli.session import JobId, Json, session_of
 
@@ -88,7 +88,7 @@ def _rows(resource: dict[str, Any], is_full: bool) -> Iterator[Row]:
     several = len(resource["evidence"]) > 1
     for evidence in resource["evidence"]:
         if several:
-            yield (_safe(" ".join(f"{name}={value}" for name, value in evidence["terms"].items())), "", "", "")
+            yield (literal(" ".join(f"{name}={value}" for name, value in evidence["terms"].items())), "", "", "")
         yield from _stage_rows(evidence["stages"], is_full)
     if several:
         yield ("all of them together", "", "", "")
@@ -103,10 +103,10 @@ def _stage_rows(stages: list[dict[str, Any]], is_full: bool) -> Iterator[Row]:
         if rule in ("largest", "smallest") and not is_full:
             chosen = (max if rule == "largest" else min)(parts, key=lambda part: part["value"])
             meaning += f": {_name(chosen)}"
-        yield (_name(stage), _value(stage["value"]), _safe(meaning), _inputs(parts[0]) if is_single else f"{rule} of")
+        yield (_name(stage), _value(stage["value"]), literal(meaning), _inputs(parts[0]) if is_single else f"{rule} of")
         for part in parts if not is_single else ():
             if is_full or _has_a_say(part, rule):
-                yield (f"  {_name(part)}", _value(part["value"]), _safe(part["meaning"]), _inputs(part))
+                yield (f"  {_name(part)}", _value(part["value"]), literal(part["meaning"]), _inputs(part))
 
 
 def _has_a_say(part: dict[str, Any], rule: str) -> bool:
@@ -124,12 +124,8 @@ def _inputs(part: dict[str, Any]) -> str:
 
 
 def _name(item: dict[str, Any]) -> str:
-    return _safe(str(item["name"]).replace("_", " "))
+    return literal(str(item["name"]).replace("_", " "))
 
 
 def _value(value: float) -> str:
     return f"{value:.6g}"
-
-
-def _safe(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -113,6 +113,11 @@ def printable(text: str) -> str:
     return text if text.isprintable() else _COMMANDING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def literal(value: Any) -> str:
+    """Return a value as a cell of a table in which nothing is taken for markup."""
+    return str(value).replace("[", r"\[")
+
+
 def score(value: float) -> str:
     """Format a score of 0 to 100, coloured by severity."""
     colour = next(colour for limit, colour in SEVERITIES if value >= limit)
@@ -144,4 +149,4 @@ def _leaves(value: Any, prefix: str = "") -> Iterable[tuple[str, str]]:
             yield from _leaves(inner, f"{prefix}[{index}]")
     else:
         text = ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
-        yield prefix, text.replace("[", r"\[")
+        yield prefix, literal(text)

@@ -9,7 +9,7 @@ import msgspec
 
 from domain.errors import InvalidArgument
 from marigraph.application import Application
-from marigraph.cli.output import number, print_json, print_table, say
+from marigraph.cli.output import literal, number, print_json, print_table, say
 from marigraph.cli.progress import working
 from marigraph.cli.steps import change_lines, hit_text, step_lines
 from marigraph.debugging.bisection import bisect
@@ -152,7 +152,7 @@ def show_every(app: Application, *, as_json: bool) -> bool:
 def _state_row(state: dict[str, Any]) -> tuple[str, str, str, str, str]:
     head = (state["job_id"], f"{state['version']:,}")
     if "error" in state:
-        return (*head, "", "", state["error"].replace("[", r"\["))
+        return (*head, "", "", literal(state["error"]))
     return (*head, f"{state['record_count']:,}", f"{state['series_count']:,}", state["state_digest"] or "-")
 
 
@@ -185,7 +185,7 @@ def _print_difference(found: Difference, size: int) -> None:
         for place, entry in enumerate(component.entries[:size]):
             head = f"{component.component} ({component.series_count:,} series)" if place == 0 else ""
             change = f"{number(entry.before)} -> {number(entry.after)}"
-            rows.append((head, entry.series.replace("[", r"\["), entry.name, change, f"{entry.size:.2g}"))
+            rows.append((head, literal(entry.series), entry.name, change, f"{entry.size:.2g}"))
     if rows:
         say("")
         print_table(("component", "series", "what", "change", "size"), rows, right=("size",))

@@ -7,7 +7,7 @@ import typer
 
 from domain.errors import InvalidArgument
 from marigraph import plot_queries
-from marigraph.cli.output import moment, number, print_csv, print_json, print_table, score
+from marigraph.cli.output import literal, moment, number, print_csv, print_json, print_table, score
 from marigraph.cli.session import (
     Csv,
     Descending,
@@ -271,19 +271,15 @@ def categories(
     rows = (
         (
             item["category_id"],
-            *([_plain(item.get("partition_field_value", ""))] if is_apart else []),
+            *([literal(item.get("partition_field_value", ""))] if is_apart else []),
             f"{item['num_matches']:,}",
-            _plain(item["terms"]),
-            _plain(next(iter(item["examples"]), "")),
+            literal(item["terms"]),
+            literal(next(iter(item["examples"]), "")),
         )
         for item in found["categories"]
     )
     columns = ("category", *(["partition"] if is_apart else []), "messages", "terms", "example")
     print_table(columns, rows, right=("category", "messages"))
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 def history(
@@ -347,7 +343,7 @@ def _series(record: dict[str, Any]) -> str:
         for kind in ("partition", "by", "over")
         if f"{kind}_field_name" in record
     ]
-    return " ".join(parts).replace("[", r"\[") or "-"
+    return literal(" ".join(parts)) or "-"
 
 
 def _first(record: dict[str, Any], name: str) -> float | None:
@@ -364,7 +360,7 @@ def summary(item: dict[str, Any]) -> str:
         return f"{data['record_count']:,} records, {first} to {last}"
     if item["type"] == "snapshot_persisted":
         return f"snapshot {data['snapshot_id']} up to version {data['version']}"
-    return ", ".join(_brief(data)).replace("[", r"\[")
+    return literal(", ".join(_brief(data)))
 
 
 def _brief(data: dict[str, Any]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from domain.errors import InvalidArgument
-from marigraph.cli.output import moment, note, print_json, print_table, say, score
+from marigraph.cli.output import literal, moment, note, print_json, print_table, say, score
 from marigraph.cli.progress import working
 from marigraph.cli.session import Json, Session, Size, session_of, time_ms
 
@@ -154,7 +154,7 @@ def _print_runs(found: "list[Run]", as_json: bool) -> None:
         print_json({"count": len(found), "runs": [run_resource(run) for run in found]})
         return
     rows = (
-        (run.name, run.job_id, moment(run.created_ms), f"{run.cost.record_count:,}", _safe(_changes(run)))
+        (run.name, run.job_id, moment(run.created_ms), f"{run.cost.record_count:,}", literal(_changes(run)))
         for run in found
     )
     print_table(("name", "job", "made", "records", "changes"), rows, right=("records",))
@@ -199,7 +199,7 @@ def _print_report(report: "Report", size: int, as_json: bool) -> None:
                 each.kind,
                 moment(each.timestamp),
                 each.function,
-                _safe(" ".join(f"{name}={value}" for name, value in each.series.items())) or "-",
+                literal(" ".join(f"{name}={value}" for name, value in each.series.items())) or "-",
                 "-" if each.before is None else score(each.before),
                 "-" if each.after is None else score(each.after),
             )
@@ -219,7 +219,3 @@ def _counts(report: "Report") -> Iterable[tuple[str, str, str]]:
 
 def _number(value: int | None) -> str:
     return "-" if value is None else f"{value:,}"
-
-
-def _safe(text: str) -> str:
-    return text.replace("[", r"\[")
