@@ -96,11 +96,11 @@ def new_postgres_url(postgres_server: Server, postgres_template: str) -> Iterato
 
 
 @pytest.fixture(scope="module")
-def new_module_url(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+def new_module_file(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
     """Make migrated SQLite files for what all tests of a module read."""
 
-    def make() -> str:
-        return f"sqlite:///{shutil.copyfile(sqlite_template, tmp_path_factory.mktemp('module') / 'marigraph.db')}"
+    def make() -> Path:
+        return shutil.copyfile(sqlite_template, tmp_path_factory.mktemp("module") / "marigraph.db")
 
     return make
 
@@ -109,7 +109,7 @@ def new_module_url(sqlite_template: Path, tmp_path_factory: pytest.TempPathFacto
 def module_database_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a migrated database that the tests of a module share, of each kind in turn."""
     if request.param == "sqlite":
-        yield request.getfixturevalue("new_module_url")()
+        yield f"sqlite:///{request.getfixturevalue('new_module_file')()}"
         return
     server: Server = request.getfixturevalue("postgres_server")
     url = server.create_database(request.getfixturevalue("postgres_template"))

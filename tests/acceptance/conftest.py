@@ -1,6 +1,4 @@
-"""A server for all tests of one file: they make jobs of their own."""
-
-import shutil
+"""A server for all tests of one file, which make jobs of their own; a database of the kind that a test names."""
 
 import pytest
 
@@ -8,8 +6,17 @@ from tests.support.http import serving
 
 
 @pytest.fixture(scope="module")
-def http(sqlite_template, tmp_path_factory):
-    path = tmp_path_factory.mktemp("server") / "marigraph.db"
-    shutil.copyfile(sqlite_template, path)
-    with serving(f"sqlite:///{path}") as http:
+def http(new_module_file):
+    with serving(f"sqlite:///{new_module_file()}") as http:
         yield http
+
+
+@pytest.fixture
+def kind(request):
+    return getattr(request, "param", "sqlite")
+
+
+@pytest.fixture
+def url(kind, request):
+    """The URL of a migrated database: of SQLite, or of the kinds that ``tests.support.kinds.ON_BOTH`` names."""
+    return request.getfixturevalue(f"{kind}_url")

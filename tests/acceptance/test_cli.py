@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -50,9 +49,9 @@ def files(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def finished(new_module_url):
+def finished(new_module_file):
     """The database of a job that was run over the data; only to be read."""
-    path = Path(new_module_url().removeprefix("sqlite:///"))
+    path = new_module_file()
     config = path.with_name("job.json")
     config.write_text(json.dumps({"job_id": "j", **DATA.body}))
     data = path.with_name("data.csv")

@@ -47,10 +47,9 @@ DATA = DataSet(
 
 
 @pytest.fixture(scope="module")
-def finished(sqlite_template, tmp_path_factory):
+def finished(new_module_file):
     """The database of a job that was closed, reopened and updated on the way; only to be read."""
-    path = tmp_path_factory.mktemp("debugging") / "finished.db"
-    shutil.copyfile(sqlite_template, path)
+    path = new_module_file()
     with application(f"sqlite:///{path}") as app:
         make_job(app, DATA)
         for start in range(0, 1_200, 150):

@@ -42,12 +42,12 @@ def stored_records(app):
 
 
 @pytest.fixture(scope="module")
-def finished(new_module_url):
+def finished(new_module_file):
     """The database of a job that was closed and reopened on the way; only to be read."""
-    url = new_module_url()
-    with application(url) as app:
+    path = new_module_file()
+    with application(f"sqlite:///{path}") as app:
         run_in_parts(app)
-    return url.removeprefix("sqlite:///")
+    return path
 
 
 @pytest.fixture

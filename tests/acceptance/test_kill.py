@@ -35,8 +35,8 @@ def files(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def expected(new_module_url, files):
-    return uninterrupted(new_module_url(), *files)
+def expected(new_module_file, files):
+    return uninterrupted(f"sqlite:///{new_module_file()}", *files)
 
 
 def start(url, config, records):

@@ -28,8 +28,8 @@ def types_of(app):
 
 
 @pytest.fixture(scope="module")
-def expected(new_module_url):
-    with application(new_module_url()) as app:
+def expected(new_module_file):
+    with application(f"sqlite:///{new_module_file()}") as app:
         make_job(app, DATA)
         post(app, DATA)
         finish(app)

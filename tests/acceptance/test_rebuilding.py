@@ -15,26 +15,13 @@ from marigraph.retention import run_retention
 from marigraph.tables import RESULT_TABLES, buckets, categories, datafeeds, job_marks, job_stats, jobs, records
 from marigraph.verify import verify_job
 from tests.support.jobs import CONTEXT, application, job_body, synthetic
+from tests.support.kinds import ON_BOTH
 
 DATA = synthetic(n_records=900, n_series=2, seconds=86_400)
 DATA.body["analysis_config"] |= {"bucket_span": "30m", "detectors": DATA.body["analysis_config"]["detectors"][:1]}
 del DATA.body["analysis_config"]["latency"]
 for place in (380, 580, 780):
     DATA.lines[place] = DATA.lines[place].rpartition(",")[0] + f",{10 * place}"  # makes records, of growing height
-
-
-ON_BOTH = pytest.mark.parametrize("kind", ["sqlite", "postgres"], indirect=True)
-"""Where the databases differ: transactions, locks, deletions. The other tests run on SQLite."""
-
-
-@pytest.fixture
-def kind(request):
-    return getattr(request, "param", "sqlite")
-
-
-@pytest.fixture
-def url(kind, request):
-    return request.getfixturevalue(f"{kind}_url")
 
 
 @pytest.fixture

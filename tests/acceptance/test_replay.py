@@ -57,13 +57,13 @@ def run_with_reopenings(url, data, cuts):
 
 
 @pytest.fixture(scope="module")
-def one_run(new_module_url, data):
-    return run_in_posts(new_module_url(), data, len(data.lines))
+def one_run(new_module_file, data):
+    return run_in_posts(f"sqlite:///{new_module_file()}", data, len(data.lines))
 
 
 @pytest.fixture(scope="module")
-def one_whole_run(new_module_url, whole_data):
-    return run_in_posts(new_module_url(), whole_data, len(whole_data.lines))
+def one_whole_run(new_module_file, whole_data):
+    return run_in_posts(f"sqlite:///{new_module_file()}", whole_data, len(whole_data.lines))
 
 
 def test_the_cut_into_posts_changes_nothing(new_sqlite_url, data, one_run):

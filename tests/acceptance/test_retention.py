@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,9 @@ from marigraph.schema import SchemaError
 from marigraph.settings import Settings
 from marigraph.tables import RESULT_TABLES, buckets, categories, compatibility, records
 from marigraph.verify import verify_job
+from tests.support.feeds import Clock
 from tests.support.jobs import CONTEXT
+from tests.support.kinds import ON_BOTH
 
 DAY_MS = 86_400_000
 START_MS = 1_700_006_400_000
@@ -43,31 +44,9 @@ BODY = {
 }
 
 
-ON_BOTH = pytest.mark.parametrize("kind", ["sqlite", "postgres"], indirect=True)
-"""Where the databases differ: transactions, locks, deletions. The other tests run on SQLite."""
-
-
-@pytest.fixture
-def kind(request):
-    return getattr(request, "param", "sqlite")
-
-
-@pytest.fixture
-def url(kind, request):
-    return request.getfixturevalue(f"{kind}_url")
-
-
-@dataclass
-class Clock:
-    now_ms: int = START_MS
-
-    def __call__(self):
-        return self.now_ms
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(START_MS)
 
 
 @pytest.fixture
@@ -135,11 +114,10 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def five_days(sqlite_template, tmp_path_factory):
+def five_days(new_module_file):
     """A database file with a job of five days, from which nothing was removed yet."""
-    path = tmp_path_factory.mktemp("retention") / "five-days.db"
-    shutil.copyfile(sqlite_template, path)
-    clock = Clock()
+    path = new_module_file()
+    clock = Clock(START_MS)
     app = bootstrap(Settings(str(path)), clock)
     try:
         create(app, DROPPING, **SETTINGS)

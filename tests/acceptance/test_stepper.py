@@ -1,7 +1,6 @@
 """Stepping by keys: each key goes where it says, back again, and what is refused is said at the bottom."""
 
 import asyncio
-import shutil
 
 import pytest
 from prompt_toolkit.application import create_app_session
@@ -25,10 +24,9 @@ class Wide(DummyOutput):
 
 
 @pytest.fixture(scope="module")
-def app(sqlite_template, tmp_path_factory):
+def app(new_module_file):
     """A closed job of few events; only to be read."""
-    path = tmp_path_factory.mktemp("stepper") / "job.db"
-    shutil.copyfile(sqlite_template, path)
+    path = new_module_file()
     with application(f"sqlite:///{path}") as app:
         make_job(app, DATA)
         for start in range(0, 1_200, 200):

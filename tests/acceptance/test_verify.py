@@ -35,9 +35,8 @@ def fill(app, *job_ids):
 
 
 @pytest.fixture(scope="module")
-def filled(sqlite_template, tmp_path_factory):
-    path = tmp_path_factory.mktemp("verify") / "jobs.db"
-    shutil.copyfile(sqlite_template, path)
+def filled(new_module_file):
+    path = new_module_file()
     with application(f"sqlite:///{path}") as app:
         fill(app, "a", "b")
     return path

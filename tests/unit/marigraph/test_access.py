@@ -9,6 +9,7 @@ from marigraph import access as module
 from marigraph import credentials
 from marigraph.access import AccessControl, TooManyFailures, WrongCredentials
 from marigraph.context import Context
+from tests.support.feeds import Clock
 from tests.support.serving import CHEAP
 
 ROOT = Context("root", "request-1")
@@ -16,16 +17,9 @@ USER = ("machine_learning_user",)
 HERE = "192.0.2.1"
 
 
-class Clock:
-    now_ms = 1_000
-
-    def __call__(self):
-        return self.now_ms
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return Clock(1_000)
 
 
 @pytest.fixture

@@ -58,9 +58,9 @@ def _frequent():
 
 
 @pytest.fixture(scope="module")
-def lived(new_module_url, _frequent):
+def lived(new_module_file, _frequent):
     """A database in which the job has lived; only to be copied."""
-    url = new_module_url()
+    url = f"sqlite:///{new_module_file()}"
     with closing(Marigraph(url, actor="tester")) as ml:
         live(ml)
     return url.removeprefix("sqlite:///")
